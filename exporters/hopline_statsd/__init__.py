@@ -1,0 +1,1 @@
+"""hopline_statsd turns OpenTelemetry spans and metrics into statsd lines, whoever made them."""
