@@ -1,0 +1,62 @@
+"""Reading settings: a value that cannot be used costs one warning that names it, never the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from logging import getLogger
+from os import environ
+from typing import TypeVar
+
+_logger = getLogger("hopline")
+
+T = TypeVar("T")
+
+
+def read(name: str, parse: Callable[[str], T], default: T) -> T:
+    """Read the environment variable ``name``.
+
+    Args:
+        name: the variable.
+        parse: turns its text into the value; raises ``ValueError`` with the reason when it cannot.
+        default: used when the variable is unset or empty, or when its value is wrong.
+
+    Returns:
+        The parsed value or the default. A wrong value is reported in one WARNING.
+    """
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        _logger.warning("%s=%r is not usable (%s); using %r instead", name, text, error, default)
+        return default
+
+
+def boolean(text: str) -> bool:
+    """Parse ``true`` or ``false``, in any case, as the OpenTelemetry specification has it.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    value = text.lower()
+    if value not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return value == "true"
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list; white space and empty entries do not count."""
+    return tuple(entry for entry in (part.strip() for part in text.split(",")) if entry)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Make a parser that takes one of ``choices``, in any case."""
+
+    def parse(text: str) -> str:
+        value = text.lower()
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return value
+
+    return parse

@@ -1,0 +1,135 @@
+"""The distribution: what ``opentelemetry-instrument`` finds, and how it sets the SDK up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from logging import getLogger
+from os import environ
+from typing import Any
+
+from opentelemetry import propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.environment_variables import OTEL_PROPAGATORS
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
+
+from hopline._settings import comma_separated
+from hopline.processor import RequestIdSpanProcessor
+from hopline.propagators import RequestIdPropagator
+
+_logger = getLogger(__name__)
+
+_DISTRIBUTION = "hopline"
+_DEFERRED_OTLP = "hopline_otlp"
+_STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
+
+
+class HoplineDistro(BaseDistro):
+    """Hopline's defaults for ``opentelemetry-instrument``; OpenTelemetry's environment variables win over them."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        # Setting the variable would come too late: the API has read it when it was imported.
+        if not _is_disabled() and not environ.get(OTEL_PROPAGATORS):
+            propagators = (TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator())
+            propagate.set_global_textmap(CompositePropagator(propagators))
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Load one instrumentor, unless hopline has its own for the same library.
+
+        Args:
+            entry_point: names the instrumentor.
+            **kwargs: passed to its ``instrument()``.
+        """
+        if _is_disabled():
+            return
+        if _is_ours(entry_point) or entry_point.name not in _our_instrumentors():
+            super().load_instrumentor(entry_point, **kwargs)
+            return
+        _logger.info("hopline instruments %s itself; %s is left out", entry_point.name, entry_point.value)
+
+
+class HoplineConfigurator(_OTelSDKConfigurator):
+    """Sets the SDK up as the environment says, with hopline's defaults where it says nothing.
+
+    Spans and metrics go to OTLP over HTTP and, when a statsd endpoint is configured, timers to statsd.
+    """
+
+    def _configure(self, **kwargs: Any) -> None:
+        if _is_disabled():
+            return
+        with _environment(_exporters()):
+            super()._configure(**kwargs)  # type: ignore[no-untyped-call]
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, TracerProvider):
+            provider.add_span_processor(RequestIdSpanProcessor())
+
+
+def _is_disabled() -> bool:
+    return environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+
+
+def _is_ours(entry_point: EntryPoint) -> bool:
+    return entry_point.dist is not None and entry_point.dist.name == _DISTRIBUTION
+
+
+@cache
+def _our_instrumentors() -> frozenset[str]:
+    return frozenset(each.name for each in entry_points(group="opentelemetry_instrumentor") if _is_ours(each))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the SDK to read, and only while it does: the application's environment stays its own."""
+    before = {name: environ.get(name) for name in values}
+    environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del environ[name]
+            else:
+                environ[name] = value
+
+
+def _exporters() -> dict[str, str]:
+    traces = ("otlp", "statsd") if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
+    defaults = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
+    return {
+        f"OTEL_{signal.upper()}_EXPORTER": ",".join(_usable_exporters(signal, names)) or "none"
+        for signal, names in defaults.items()
+    }
+
+
+def _usable_exporters(signal: str, defaults: tuple[str, ...]) -> list[str]:
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    installed = {each.name for each in entry_points(group=f"opentelemetry_{signal}_exporter")}
+    usable = []
+    for name in comma_separated(environ.get(variable, "")) or defaults:
+        exporter = _otlp_exporter(signal, installed) if name == "otlp" else name
+        if exporter == "otlp_proto_http":
+            usable.append(_DEFERRED_OTLP)
+        elif exporter in installed:
+            usable.append(exporter)
+        elif exporter != "none":
+            _logger.warning("%s names %r, which is not installed; it is left out", variable, name)
+    return usable
+
+
+def _otlp_exporter(signal: str, installed: set[str]) -> str:
+    general = "OTEL_EXPORTER_OTLP_PROTOCOL"
+    specific = f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL"
+    variable = specific if environ.get(specific) else general
+    protocol = environ.get(variable, "").strip() or "http/protobuf"
+    exporter = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}.get(protocol)
+    if exporter in installed:
+        return exporter
+    _logger.warning("%s=%r is not usable (not installed); using 'http/protobuf' instead", variable, protocol)
+    return "otlp_proto_http"

@@ -1,0 +1,99 @@
+"""What the environment and the keyword arguments of ``instrument()`` say, read once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from os import environ
+from typing import Any
+
+from hopline._settings import comma_separated, read
+from hopline.http.attributes import KNOWN_METHODS, Words
+from hopline.http.headers import CapturedHeaders
+
+DURATION_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""The buckets, in seconds, that the semantic conventions specify for ``http.client.request.duration``."""
+
+Hook = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """How one instrumentor tells what it sees.
+
+    Attributes:
+        words: the attribute names and methods.
+        excluded: matches the URLs that get no span, or None.
+        request_hook: called with the span and the library's request once the span has started, or None.
+        response_hook: called with the span, the request and the response before the span ends, or None.
+        request_headers: the request header fields to capture, or None.
+        response_headers: the response header fields to capture, or None.
+        boundaries: the duration histogram's buckets, in seconds.
+    """
+
+    words: Words = field(default_factory=Words)
+    excluded: re.Pattern[str] | None = None
+    request_hook: Hook | None = None
+    response_hook: Hook | None = None
+    request_headers: CapturedHeaders | None = None
+    response_headers: CapturedHeaders | None = None
+    boundaries: tuple[float, ...] = DURATION_BOUNDARIES
+
+    @classmethod
+    def of_client(cls, library: str, arguments: Mapping[str, Any]) -> HttpConfig:
+        """Read the configuration of an HTTP client's instrumentor.
+
+        Args:
+            library: its name in environment variables, for instance ``REQUESTS``.
+            arguments: the keyword arguments of ``instrument()``; they win over the environment.
+        """
+        return cls(
+            words=_words(),
+            excluded=_excluded(library, arguments.get("excluded_urls")),
+            request_hook=_hook("request_hook", arguments),
+            response_hook=_hook("response_hook", arguments),
+            request_headers=_captured("http.request.header", "CLIENT_REQUEST"),
+            response_headers=_captured("http.response.header", "CLIENT_RESPONSE"),
+            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+        )
+
+
+def _words() -> Words:
+    opt_in = comma_separated(environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", ""))
+    known = comma_separated(environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ""))
+    return Words(known_methods=frozenset(known) or KNOWN_METHODS, old_names="http/dup" in opt_in)
+
+
+def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[str] | None:
+    if argument is not None:
+        return _any_of(comma_separated(argument) if isinstance(argument, str) else argument)
+    general = read("OTEL_PYTHON_EXCLUDED_URLS", _patterns, None)
+    return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
+
+
+def _captured(prefix: str, which: str) -> CapturedHeaders | None:
+    names = read(f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_{which}", _name_patterns, None)
+    sanitized = read("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", _name_patterns, None)
+    return None if names is None else CapturedHeaders(prefix, names, sanitized)
+
+
+def _hook(name: str, arguments: Mapping[str, Any]) -> Hook | None:
+    hook = arguments.get(name)
+    return hook if callable(hook) else None
+
+
+def _patterns(text: str) -> re.Pattern[str] | None:
+    return _any_of(comma_separated(text))
+
+
+def _name_patterns(text: str) -> re.Pattern[str] | None:
+    return _any_of(comma_separated(text), re.IGNORECASE)
+
+
+def _any_of(patterns: Iterable[str], flags: int = 0) -> re.Pattern[str] | None:
+    either = "|".join(f"(?:{pattern})" for pattern in patterns)
+    try:
+        return re.compile(either, flags) if either else None
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
