@@ -8,3 +8,7 @@ OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE = "OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE"
 
 OTEL_PYTHON_HOPLINE_TRUST_INCOMING = "OTEL_PYTHON_HOPLINE_TRUST_INCOMING"
 """``true`` (default): a valid incoming request id is kept; ``false``: each incoming request gets a new one."""
+
+OTEL_PYTHON_HOPLINE_TRUST_FORWARDED = "OTEL_PYTHON_HOPLINE_TRUST_FORWARDED"
+"""``true``: a server reads the client's address, scheme and host from ``Forwarded`` or ``X-Forwarded-*``, which a proxy
+in front of it must then set; ``false`` (default): it reads them from the connection and the ``Host`` field."""

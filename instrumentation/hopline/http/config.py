@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from os import environ
 from typing import Any
 
-from hopline._settings import comma_separated, read
+from hopline._settings import boolean, comma_separated, read
+from hopline.environment_variables import OTEL_PYTHON_HOPLINE_TRUST_FORWARDED
 from hopline.http.attributes import KNOWN_METHODS, Words
 from hopline.http.headers import CapturedHeaders
 
@@ -30,6 +31,7 @@ class HttpConfig:
         request_headers: the request header fields to capture, or None.
         response_headers: the response header fields to capture, or None.
         boundaries: the duration histogram's buckets, in seconds.
+        trust_forwarded: whether a server believes what ``Forwarded`` and ``X-Forwarded-*`` say of the client.
     """
 
     words: Words = field(default_factory=Words)
@@ -39,6 +41,7 @@ class HttpConfig:
     request_headers: CapturedHeaders | None = None
     response_headers: CapturedHeaders | None = None
     boundaries: tuple[float, ...] = DURATION_BOUNDARIES
+    trust_forwarded: bool = False
 
     @classmethod
     def of_client(cls, library: str, arguments: Mapping[str, Any]) -> HttpConfig:
@@ -56,6 +59,25 @@ class HttpConfig:
             request_headers=_captured("http.request.header", "CLIENT_REQUEST"),
             response_headers=_captured("http.response.header", "CLIENT_RESPONSE"),
             boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+        )
+
+    @classmethod
+    def of_server(cls, interface: str, arguments: Mapping[str, Any]) -> HttpConfig:
+        """Read the configuration of an HTTP server's instrumentor.
+
+        Args:
+            interface: its name in environment variables, for instance ``WSGI``.
+            arguments: the keyword arguments of ``instrument()`` or of the middleware; they win over the environment.
+        """
+        return cls(
+            words=_words(),
+            excluded=_excluded(interface, arguments.get("excluded_urls")),
+            request_hook=_hook("request_hook", arguments),
+            response_hook=_hook("response_hook", arguments),
+            request_headers=_captured("http.request.header", "SERVER_REQUEST"),
+            response_headers=_captured("http.response.header", "SERVER_RESPONSE"),
+            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
         )
 
 
