@@ -10,7 +10,8 @@ from opentelemetry.context import attach, detach
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.http.client import ClientCall, ClientTelemetry, ongoing_call
+from hopline.http.call import ClientCall, ongoing_call
+from hopline.http.client import ClientTelemetry
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -37,6 +38,8 @@ class Sending:
 
     def uninstrument_all(self) -> None:
         """Tell of no session any more."""
+        if self._for_all is not None:
+            self._for_all.close()
         self._for_all = None
         for patch in self._patches:
             patch.remove()
