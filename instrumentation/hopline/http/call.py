@@ -39,36 +39,45 @@ class ClientCall:
 
     Attributes:
         telemetry: what the call is told to.
+        method: the attempt's method.
+        url: the attempt's URL.
+        request: the library's own request of the attempt.
+        destination: where the attempt goes.
         context: the context to be current while the attempt lasts: the span is current in it, and other
             instrumentations of HTTP are suppressed.
         operation: what the attempt does, where.
         details: what the library room learns of the attempt on its way: span attributes, such as its phases.
         sizes: the bytes of the attempt's request and response bodies, each None while it is not known.
-        owner: for the library room's use: what makes the call.
-        answer: for the library room's use: the library's response to the attempt, once there is one.
+        progress: what the library room itself keeps of the call.
     """
 
     __slots__ = (
         "_clock",
         "_duration",
         "_expected",
+        "_first_url",
         "_parent",
         "_previous",
-        "_request",
         "_resends",
         "_span",
         "_start",
         "_template",
-        "_url",
-        "answer",
         "context",
+        "destination",
         "details",
+        "method",
         "operation",
-        "owner",
+        "progress",
+        "request",
         "sizes",
         "telemetry",
+        "url",
     )
 
+    method: str
+    url: str
+    request: Any
+    destination: Destination
     context: Context
     operation: Operation
     details: dict[str, Value]
@@ -76,14 +85,12 @@ class ClientCall:
     _clock: int
     _duration: int | None
     _expected: Collection[int]
-    _request: object
+    _first_url: str
     _start: int
-    _url: str
 
     def __init__(self, telemetry: ClientTelemetry, parent: Context, template: str | None = None) -> None:
         self.telemetry = telemetry
-        self.owner: object = None
-        self.answer: Any = None
+        self.progress: Any = None
         self._parent = parent
         self._previous: Span | None = None
         self._span: Span | None = None
@@ -93,9 +100,9 @@ class ClientCall:
     def begin(self, method: str, url: str, headers: Headers, request: object) -> None:
         """Begin an attempt; the arguments are those of :meth:`ClientTelemetry.start`."""
         telemetry = self.telemetry
-        destination = telemetry.destination(url)
-        self._prepare(method, url, destination)
-        self._request = request
+        self.method, self.url, self.request = method, url, request
+        self.destination = telemetry.destination(url)
+        self._name()
         self._duration = None
         self.details = {}
         self.sizes = (None, None)
@@ -109,12 +116,14 @@ class ClientCall:
         telemetry.active.add(self)
         if telemetry.config.request_hook is not None:
             guard(telemetry.config.request_hook, span, request)
-        sent = guard(telemetry.inject, destination, headers, self.context)
+        sent = guard(telemetry.inject, self.destination, headers, self.context)
         if sent is not None:
             span.set_attribute(REQUEST_ID, sent)
 
     def resend(self, method: str, url: str, headers: Headers, request: object) -> None:
         """Begin the next attempt of the same call, once the one before has ended."""
+        if self._resends == 0:
+            self._first_url = self.url
         self._resends += 1
         if self.telemetry.excludes(url):
             self.context = set_value(_SUPPRESS_HTTP, self, self._parent)
@@ -126,13 +135,17 @@ class ClientCall:
         """Note that the response's header is here."""
         self.details[PHASE_HEADERS] = (perf_counter_ns() - self._clock) / 1e9
 
-    def stop(self) -> None:
-        """Stop the attempt's clock: it is over, though how it is told may still depend on what follows."""
+    def stop(self, at: int | None = None) -> None:
+        """Stop the attempt's clock: it is over, though how it is told may still depend on what follows.
+
+        Args:
+            at: when it was over, in nanoseconds of the performance counter (default: now).
+        """
         if self._duration is None:
-            self._duration = perf_counter_ns() - self._clock
+            self._duration = (perf_counter_ns() if at is None else at) - self._clock
 
     def finish(
-        self, status: int | None, version: str | None, headers: Mapping[str, str], response: object
+        self, status: int | None, version: str | None, headers: Mapping[str, str], response: object = None
     ) -> Outcome | None:
         """End the attempt with a response.
 
@@ -140,7 +153,7 @@ class ClientCall:
             status: its status code; None if the library has made up a response without one.
             version: its protocol version, for instance ``1.1``, if known.
             headers: its header.
-            response: the library's own response, for the hook.
+            response: the library's own response, for the hook; None if it makes none of this one.
 
         Returns:
             How it ended, or None if it had ended before.
@@ -151,8 +164,8 @@ class ClientCall:
         self.stop()
         if config.response_headers is not None and span.is_recording():
             span.set_attributes(config.response_headers.attributes(headers))
-        if config.response_hook is not None:
-            guard(config.response_hook, span, self._request, response)
+        if config.response_hook is not None and response is not None:
+            guard(config.response_hook, span, self.request, response)
         return self._end(self.operation.outcome(status, version, expected=status in self._expected))
 
     def fail(self, error: BaseException, status: int | None = None, version: str | None = None) -> Outcome | None:
@@ -178,15 +191,14 @@ class ClientCall:
         """
         return None if self._span is None else self._end(self.operation.outcome(None, None))
 
-    def _prepare(self, method: str, url: str, destination: Destination) -> None:
+    def _name(self) -> None:
+        destination = self.destination
         hints = current_hints()
         template = self._template or (None if hints is None else hints.template)
-        if self._resends == 0:
-            self._url = url
-        elif url != self._url:
+        if self._resends and self.url != self._first_url:
             template = None  # the caller has named the URL that it asked for, not where a redirect leads
-        template = template or destination.template(url)
-        self.operation = self.telemetry.config.words.operation(method, template, destination)
+        template = template or destination.template(self.url)
+        self.operation = self.telemetry.config.words.operation(self.method, template, destination)
         self._expected = destination.expected if hints is None else destination.expected | hints.expected
 
     def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import environ
 
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context, get_current
+from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.textmap import TextMapPropagator
@@ -21,6 +23,7 @@ from hopline.http.call import ClientCall
 from hopline.http.config import HttpConfig
 from hopline.http.headers import Headers, place
 from hopline.http.instruments import ClientInstruments
+from hopline.propagators import RequestIdPropagator
 from hopline.request_id import HEADER
 
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
@@ -40,7 +43,7 @@ class ClientTelemetry:
         instruments: the metric instruments.
     """
 
-    __slots__ = ("_destinations", "_fields", "_propagator", "active", "config", "instruments", "tracer")
+    __slots__ = ("_destinations", "_fields", "_propagator", "_request_id", "active", "config", "instruments", "tracer")
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class ClientTelemetry:
         self.instruments = ClientInstruments(meter, config, self._active_attributes)
         self._destinations = Destinations(config.rules)
         self._propagator: TextMapPropagator | None = None
+        self._request_id: RequestIdPropagator | None = None
         self._fields: frozenset[str] = frozenset()
 
     def start(
@@ -106,9 +110,12 @@ class ClientTelemetry:
         propagator = get_global_textmap()
         if propagator is not self._propagator:
             self._propagator = propagator
-            self._fields = frozenset(field.lower() for field in propagator.fields)
+            self._fields = frozenset(field.lower() for field in (*propagator.fields, HEADER))
+            self._request_id = None if _carries_request_id(propagator) else RequestIdPropagator()
         carrier: dict[str, str] = {}
         guard(propagator.inject, carrier, context)
+        if self._request_id is not None:
+            self._request_id.inject(carrier, context)
         place(destination.permitted(carrier), self._fields, headers)
         return headers.get(HEADER)
 
@@ -127,3 +134,8 @@ def _is_suppressed(context: Context) -> bool:
     # A call of ours suppresses the instrumentations below it, not another call that is made while it lasts,
     # such as one that fetches a token.
     return bool(marker) and type(marker) is not ClientCall
+
+
+def _carries_request_id(propagator: TextMapPropagator) -> bool:
+    """Whether the request id is the global propagator's affair: it sets it, or the user has said which do."""
+    return HEADER in propagator.fields or bool(environ.get(OTEL_PROPAGATORS))

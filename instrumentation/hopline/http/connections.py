@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter_ns
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Meter
+from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
 from hopline.destinations import Destination
 from hopline.http.attributes import Value, origin_attributes
@@ -17,10 +19,11 @@ _STATE = "http.connection.state"
 class _Open:
     """One open connection."""
 
-    __slots__ = ("active", "attributes", "opened")
+    __slots__ = ("active", "attributes", "opened", "peer")
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, peer: Mapping[str, Value]) -> None:
         self.attributes = origin_attributes(destination)
+        self.peer = peer
         self.active = True
         self.opened = perf_counter_ns()
 
@@ -53,9 +56,20 @@ class Connections:
             self._states,
         )
 
-    def opened(self, connection: object, destination: Destination) -> None:
-        """A connection was established, and a request is about to use it."""
-        self._open[connection] = _Open(destination)
+    def opened(self, connection: object, destination: Destination, peer: object) -> None:
+        """A connection was established, and a request is about to use it.
+
+        Args:
+            connection: the library's own object for it.
+            destination: where the request goes.
+            peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
+        """
+        self._open[connection] = _Open(destination, _peer_attributes(peer))
+
+    def peer(self, connection: object) -> Mapping[str, Value]:
+        """The span attributes that tell the other end of the connection."""
+        known = self._open.get(connection)
+        return {} if known is None else known.peer
 
     def active(self, connection: object) -> None:
         """A request uses the connection."""
@@ -84,3 +98,9 @@ class Connections:
         return [
             {**known.attributes, _STATE: "active" if known.active else "idle"} for known in list(self._open.values())
         ]
+
+
+def _peer_attributes(peer: object) -> dict[str, Value]:
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return {}
+    return {NETWORK_PEER_ADDRESS: str(peer[0]), NETWORK_PEER_PORT: int(peer[1])}

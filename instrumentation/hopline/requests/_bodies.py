@@ -1,0 +1,95 @@
+"""Response bodies that are streamed: measured until they are read, closed or dropped, and never wrapped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.http.attributes import Outcome, error_type_of
+from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Bodies, Body
+from hopline.http.call import ClientCall
+from hopline.requests._progress import ongoing_progress
+
+if TYPE_CHECKING:
+    from requests import Response
+
+Wrapped = Callable[..., Any]
+
+
+class _Streamed(Body):
+    """A body that is being streamed.
+
+    Attributes:
+        bodies: what it is told to.
+        response: refers to the response that it is of.
+        chunks: the bytes of the chunks so far, which urllib3 does not count.
+    """
+
+    __slots__ = ("bodies", "chunks", "response")
+
+    def __init__(self, outcome: Outcome, bodies: Bodies, response: Response) -> None:
+        super().__init__(outcome.metric_attributes)
+        self.bodies = bodies
+        self.response = ref(response)
+        self.chunks = 0
+
+
+class Streams:
+    """The bodies that are being streamed, by urllib3's own response, and the patches that see how they end."""
+
+    def __init__(self) -> None:
+        self._streamed: WeakKeyDictionary[Any, _Streamed] = WeakKeyDictionary()
+        self.patches = (
+            Patch("urllib3.response", "HTTPResponse._handle_chunk", self._handle_chunk),
+            Patch("urllib3.response", "HTTPResponse.release_conn", self._release_conn),
+            Patch("urllib3.response", "HTTPResponse.close", self._close),
+        )
+
+    def watch(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
+        """Measure the body of a response whose call has ended, if urllib3 has it and it is still to be read."""
+        raw = response.raw
+        if hasattr(raw, "release_conn") and not _is_read(raw):
+            self._streamed[raw] = _Streamed(outcome, call.telemetry.instruments.bodies, response)
+
+    def _handle_chunk(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        chunk = wrapped(*args, **kwargs)
+        guard(self._count, raw, chunk)
+        return chunk
+
+    def _count(self, raw: Any, chunk: bytes) -> None:
+        counted = self._streamed.get(raw) or ongoing_progress()[1]
+        if counted is not None:
+            counted.chunks += len(chunk)
+
+    def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        guard(self._ended, raw)
+        return wrapped(*args, **kwargs)
+
+    def _close(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        guard(self._ended, raw)
+        return wrapped(*args, **kwargs)
+
+    def _ended(self, raw: Any) -> None:
+        streamed = self._streamed.pop(raw, None)
+        if streamed is not None:
+            streamed.bodies.record(streamed, max(raw.tell(), streamed.chunks), _ending(raw, streamed))
+
+
+def _ending(raw: Any, streamed: _Streamed) -> str:
+    error = sys.exc_info()[1]
+    # urllib3 gives the connection back while its error is on its way; another one is the application's.
+    if error is not None and error_type_of(error).startswith("urllib3."):
+        return error_type_of(error)
+    if _is_read(raw):
+        return CONSUMED
+    # Closed while its response is gone: by the garbage collector.
+    return CLOSED if streamed.response() is not None else ABANDONED
+
+
+def _is_read(raw: Any) -> bool:
+    original = getattr(raw, "_original_response", None)
+    return original is None or bool(original.isclosed())
