@@ -230,6 +230,8 @@ class ClientCall:
         instruments = self.telemetry.instruments
         instruments.record(self._duration, outcome, self.context)
         instruments.record_sizes(*self.sizes, outcome)
+        # The attempt's context refers to this call: without this, only the garbage collector would free them.
+        self.context = self._parent
         return outcome
 
 

@@ -92,6 +92,7 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     if call.telemetry.config.body_sizes:
         call.sizes = _sent(call.request), _received(raw, progress)
     error = error or progress.error
+    progress.error = None  # it refers to the frame that it came through, and that to this progress
     if error is not None:
         return call.fail(error, status, version)
     headers = getattr(raw, "headers", None) if answer is None else answer.headers
