@@ -66,5 +66,5 @@ def finite(value: object, scale: float, lowest: float = -MAX_VALUE) -> float | N
     return scaled if lowest <= scaled <= MAX_VALUE else None
 
 
-def _one(attributes: Mapping[str, Any]) -> int:
-    return 1
+def _one(attributes: Mapping[str, Any]) -> bytes:
+    return b"1"
