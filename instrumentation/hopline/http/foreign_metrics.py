@@ -6,9 +6,8 @@ measure all the same: summed up, each request would count twice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-import wrapt
 from opentelemetry.context import get_current
 from opentelemetry.metrics import Meter, MeterProvider, get_meter_provider
 
@@ -20,25 +19,32 @@ class OtherRequestsMeterProvider(MeterProvider):
 
     def get_meter(self, name: str, *args: Any, **kwargs: Any) -> Meter:
         """The global provider's meter; its histograms and up-down counters are silent within a request of ours."""
-        meter: Meter = _Meter(get_meter_provider().get_meter(name, *args, **kwargs))
-        return meter
+        return cast(Meter, _Meter(get_meter_provider().get_meter(name, *args, **kwargs)))
 
 
-class _Meter(wrapt.ObjectProxy):  # type: ignore[misc]
+class _Delegate:
+    def __init__(self, delegate: Any) -> None:
+        self._delegate = delegate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._delegate, name)
+
+
+class _Meter(_Delegate):
     def create_histogram(self, *args: Any, **kwargs: Any) -> Any:
-        return _Histogram(self.__wrapped__.create_histogram(*args, **kwargs))
+        return _Histogram(self._delegate.create_histogram(*args, **kwargs))
 
     def create_up_down_counter(self, *args: Any, **kwargs: Any) -> Any:
-        return _UpDownCounter(self.__wrapped__.create_up_down_counter(*args, **kwargs))
+        return _UpDownCounter(self._delegate.create_up_down_counter(*args, **kwargs))
 
 
-class _Histogram(wrapt.ObjectProxy):  # type: ignore[misc]
+class _Histogram(_Delegate):
     def record(self, *args: Any, **kwargs: Any) -> None:
         if CALL not in get_current():
-            self.__wrapped__.record(*args, **kwargs)
+            self._delegate.record(*args, **kwargs)
 
 
-class _UpDownCounter(wrapt.ObjectProxy):  # type: ignore[misc]
+class _UpDownCounter(_Delegate):
     def add(self, *args: Any, **kwargs: Any) -> None:
         if CALL not in get_current():
-            self.__wrapped__.add(*args, **kwargs)
+            self._delegate.add(*args, **kwargs)
