@@ -7,15 +7,15 @@ import textwrap
 from collections.abc import Callable, Iterator
 
 import pytest
-from loopback import LoopbackServer
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from telemetry import Telemetry
 
 from hopline import Context, _guard
 from hopline.propagators import RequestIdPropagator
+from loopback import LoopbackServer
+from telemetry import Telemetry
 
 
 @pytest.fixture(autouse=True)

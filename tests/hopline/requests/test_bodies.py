@@ -8,6 +8,7 @@ import gzip
 import pytest
 import requests
 import urllib3
+
 from loopback import Answer
 
 DURATION = "hopline.http.client.body.duration"

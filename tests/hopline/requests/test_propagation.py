@@ -160,7 +160,7 @@ def test_a_host_list_with_a_mistake_lets_nobody_have_the_header_and_says_so_once
 
 
 def test_a_host_list_with_a_mistake_in_code_is_refused():
-    with pytest.raises(ValueError, match="'http://127.0.0.1' is not a host pattern"):
+    with pytest.raises(ValueError, match=r"'http://127\.0\.0\.1' is not a host pattern"):
         RequestsInstrumentor().instrument(propagate_trace="http://127.0.0.1")
 
 
