@@ -14,8 +14,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hopline import Context, _guard
 from hopline.propagators import RequestIdPropagator
-from loopback import LoopbackServer
-from telemetry import Telemetry
+from tests.loopback import LoopbackServer
+from tests.telemetry import Telemetry
 
 
 @pytest.fixture(autouse=True)
