@@ -3,7 +3,9 @@
 Importing it imports no HTTP library.
 """
 
+from hopline._detached import detached
 from hopline._version import __version__
 from hopline.context import Context
+from hopline.deadline import DeadlineExceeded
 
-__all__ = ["Context", "__version__"]
+__all__ = ["Context", "DeadlineExceeded", "__version__", "detached"]
