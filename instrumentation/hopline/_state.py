@@ -113,13 +113,13 @@ class State:
 
 # The newest version in this execution context. Detaching a span's context must not undo what was set inside
 # its block, so the OpenTelemetry context alone, which then goes back to an older version, cannot tell.
-_newest: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
+newest_state: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
 
 
 def current(context: OtelContext | None = None) -> State | None:
     """The state that holds in ``context`` (default: the current OpenTelemetry context), or None."""
     attached = (otel_context.get_current() if context is None else context).get(_KEY)
-    newest = _newest.get()
+    newest = newest_state.get()
     if not isinstance(attached, State):
         # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
         return newest if context is None and newest is not None and not newest.scope.extracted else None
@@ -139,7 +139,7 @@ def attach_to(context: OtelContext, state: State) -> OtelContext:
 
 def completed(context: OtelContext) -> OtelContext:
     """``context``, the current one, or a copy of it in which the state that holds here is also attached."""
-    newest = _newest.get()
+    newest = newest_state.get()
     if newest is None or newest.scope.extracted or _KEY in context:
         return context
     return attach_to(context, newest)
@@ -180,7 +180,7 @@ def current_or_new() -> State:
 def put(state: State) -> None:
     """Make ``state`` the one that holds here."""
     otel_context.attach(attach_to(otel_context.get_current(), state))
-    _newest.set(state)
+    newest_state.set(state)
 
 
 def clear() -> None:
@@ -201,7 +201,7 @@ class Begun:
 
     def __init__(self, state: State, context: OtelContext) -> None:
         self.state = state
-        self._newest = _newest.set(state)
+        self._newest = newest_state.set(state)
         self._outer = otel_context.attach(attach_to(context, state))
 
     def __enter__(self) -> Begun:
@@ -213,7 +213,7 @@ class Begun:
     def end(self) -> None:
         """End it; see :func:`end`."""
         try:
-            _newest.reset(self._newest)
+            newest_state.reset(self._newest)
         except (RuntimeError, ValueError):
             # It has ended already, or this is another execution context than it began in, with nothing to restore.
             return
