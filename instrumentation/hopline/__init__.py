@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hopline._detached import detached
 from hopline._version import __version__
 from hopline.context import Context
+from hopline.deadline import DeadlineExceeded
 from hopline.hints import expected_status, url_template
 from hopline.hosts import register_host_name
 
-__all__ = ["Context", "__version__", "expected_status", "get_session", "register_host_name", "url_template"]
+__all__ = [
+    "Context",
+    "DeadlineExceeded",
+    "__version__",
+    "detached",
+    "expected_status",
+    "get_session",
+    "register_host_name",
+    "url_template",
+]
 
 if TYPE_CHECKING:
     from hopline.requests import get_session

@@ -14,6 +14,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,7 +23,7 @@ from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._settings import comma_separated
 from hopline.processor import RequestIdSpanProcessor
-from hopline.propagators import RequestIdPropagator
+from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 
 _logger = getLogger(__name__)
 
@@ -38,8 +39,7 @@ class HoplineDistro(BaseDistro):
     def _configure(self, **kwargs: Any) -> None:
         # Setting the variable would come too late: the API has read it when it was imported.
         if not _is_disabled() and not environ.get(OTEL_PROPAGATORS):
-            propagators = (TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator())
-            propagate.set_global_textmap(CompositePropagator(propagators))
+            propagate.set_global_textmap(CompositePropagator(_propagators()))
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one instrumentor, unless hopline has its own for the same library.
@@ -83,6 +83,10 @@ def _count_in_statsd(provider: TracerProvider) -> None:
     processor = StatsdSpanProcessor.from_environment()
     provider.sampler = processor.recording_sampler(provider.sampler)
     provider.add_span_processor(processor)
+
+
+def _propagators() -> list[TextMapPropagator]:
+    return [TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator(), DeadlinePropagator()]
 
 
 def _is_disabled() -> bool:
