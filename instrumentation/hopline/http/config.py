@@ -13,6 +13,7 @@ from hopline.destinations import KINDS, DestinationRules, UrlTemplate
 from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_BODY_SIZES,
     OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED,
+    OTEL_PYTHON_HOPLINE_TRUST_FORWARDED,
     OTEL_PYTHON_HOPLINE_URL_TEMPLATES,
 )
 from hopline.hosts import HostGlobs
@@ -40,6 +41,7 @@ class HttpConfig:
         rules: what holds for which destination: propagation, templates, expected statuses.
         propagate_to_excluded: whether requests to excluded URLs carry trace context and ids.
         body_sizes: whether the sizes of request and response bodies are measured.
+        trust_forwarded: whether a server believes what ``Forwarded`` and ``X-Forwarded-*`` say of the client.
     """
 
     words: Words = field(default_factory=Words)
@@ -52,6 +54,7 @@ class HttpConfig:
     rules: DestinationRules = field(default_factory=DestinationRules)
     propagate_to_excluded: bool = True
     body_sizes: bool = False
+    trust_forwarded: bool = False
 
     @classmethod
     def of_client(cls, library: str, arguments: Mapping[str, Any]) -> HttpConfig:
@@ -74,6 +77,25 @@ class HttpConfig:
                 "propagate_to_excluded", arguments, OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED, default=True
             ),
             body_sizes=_switch("body_sizes", arguments, OTEL_PYTHON_HOPLINE_BODY_SIZES, default=False),
+        )
+
+    @classmethod
+    def of_server(cls, interface: str, arguments: Mapping[str, Any]) -> HttpConfig:
+        """Read the configuration of an HTTP server's instrumentor.
+
+        Args:
+            interface: its name in environment variables, for instance ``WSGI``.
+            arguments: the keyword arguments of ``instrument()`` or of the middleware; they win over the environment.
+        """
+        return cls(
+            words=_words(),
+            excluded=_excluded(interface, arguments.get("excluded_urls")),
+            request_hook=_hook("request_hook", arguments),
+            response_hook=_hook("response_hook", arguments),
+            request_headers=_captured("http.request.header", "SERVER_REQUEST"),
+            response_headers=_captured("http.response.header", "SERVER_RESPONSE"),
+            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
         )
 
 
