@@ -230,6 +230,7 @@ class ClientCall:
         instruments = self.telemetry.instruments
         instruments.record(self._duration, outcome, self.context)
         instruments.record_sizes(*self.sizes, outcome)
+        instruments.phases.record(self.details, self.operation.origin)
         return outcome
 
 
