@@ -21,6 +21,7 @@ _logger = getLogger("hopline.context")
 
 _KEY = otel_context.create_key("hopline")
 _MAX_KINDS = 64
+_MAX_LEVELS = 1000
 
 
 class Total(NamedTuple):
@@ -64,7 +65,7 @@ class Scope:
             return dict(self._totals)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Extras:
     """One level of what was pushed for the logs, on top of the levels below it."""
 
@@ -72,22 +73,29 @@ class Extras:
     """This level's and those below it that it does not hide."""
     depth: int = 0
     below: Extras | None = None
+    owner: object = None
+    """Whose level it is: a ``with`` block's, or nobody's."""
 
-    def push(self, values: Mapping[str, object]) -> Extras:
-        """Put a level on top."""
-        return Extras(MappingProxyType({**self.values, **values}), self.depth + 1, self)
+    def push(self, values: Mapping[str, object], owner: object = None) -> Extras:
+        """Put a level on top; past 1000 levels, in the place of the topmost."""
+        merged = MappingProxyType({**self.values, **values})
+        if self.depth >= _MAX_LEVELS:
+            return Extras(merged, self.depth, self.below, owner)
+        return Extras(merged, self.depth + 1, self, owner)
 
     def down_to(self, depth: int) -> Extras:
         """The level ``depth``, or this one if it is not above it."""
         level = self
-        while level.depth > max(depth, 0) and level.below is not None:
+        while level.depth > depth and level.below is not None:
             level = level.below
         return level
 
-    def without(self, level: Extras) -> Extras:
-        """What is below ``level``, or all of this if ``level`` is not part of it."""
-        under = self.down_to(level.depth)
-        return under.below if under is level and under.below is not None else self
+    def without(self, owner: object) -> Extras:
+        """What is below the topmost level of ``owner``, or all of this if there is none."""
+        level: Extras | None = self
+        while level is not None and level.owner is not owner:
+            level = level.below
+        return self if level is None or level.below is None else level.below
 
 
 NO_EXTRAS = Extras(MappingProxyType({}))
@@ -105,13 +113,13 @@ class State:
 
 # The newest version in this execution context. Detaching a span's context must not undo what was set inside
 # its block, so the OpenTelemetry context alone, which then goes back to an older version, cannot tell.
-_newest: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
+newest_state: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
 
 
 def current(context: OtelContext | None = None) -> State | None:
     """The state that holds in ``context`` (default: the current OpenTelemetry context), or None."""
     attached = (otel_context.get_current() if context is None else context).get(_KEY)
-    newest = _newest.get()
+    newest = newest_state.get()
     if not isinstance(attached, State):
         # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
         return newest if context is None and newest is not None and not newest.scope.extracted else None
@@ -131,7 +139,7 @@ def attach_to(context: OtelContext, state: State) -> OtelContext:
 
 def completed(context: OtelContext) -> OtelContext:
     """``context``, the current one, or a copy of it in which the state that holds here is also attached."""
-    newest = _newest.get()
+    newest = newest_state.get()
     if newest is None or newest.scope.extracted or _KEY in context:
         return context
     return attach_to(context, newest)
@@ -172,7 +180,7 @@ def current_or_new() -> State:
 def put(state: State) -> None:
     """Make ``state`` the one that holds here."""
     otel_context.attach(attach_to(otel_context.get_current(), state))
-    _newest.set(state)
+    newest_state.set(state)
 
 
 def clear() -> None:
@@ -193,7 +201,7 @@ class Begun:
 
     def __init__(self, state: State, context: OtelContext) -> None:
         self.state = state
-        self._newest = _newest.set(state)
+        self._newest = newest_state.set(state)
         self._outer = otel_context.attach(attach_to(context, state))
 
     def __enter__(self) -> Begun:
@@ -205,7 +213,7 @@ class Begun:
     def end(self) -> None:
         """End it; see :func:`end`."""
         try:
-            _newest.reset(self._newest)
+            newest_state.reset(self._newest)
         except (RuntimeError, ValueError):
             # It has ended already, or this is another execution context than it began in, with nothing to restore.
             return

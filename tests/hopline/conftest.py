@@ -1,29 +1,33 @@
 from __future__ import annotations
 
+import inspect
 import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextvars import Context as ExecutionContext
 
 import pytest
-from loopback import LoopbackServer
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from telemetry import Telemetry
 
-from hopline import Context, _guard
+from hopline import _guard
 from hopline.propagators import RequestIdPropagator
+from tests.loopback import LoopbackServer
+from tests.telemetry import Telemetry
 
 
-@pytest.fixture(autouse=True)
-def no_request() -> Iterator[None]:
-    """Each test begins and ends outside of any request."""
-    Context.clear()
-    yield
-    Context.clear()
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run each test in an execution context of its own, so that what it sets ends with it."""
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    ExecutionContext().run(pyfuncitem.obj, **arguments)
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -80,13 +80,14 @@ class Outcome:
 class Operation:
     """One method on one destination: its span's name and first attributes, and the outcomes met so far."""
 
-    __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "span_name")
+    __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "origin", "span_name")
 
     def __init__(self, method: str, template: str | None, destination: Destination, words: Words) -> None:
         known = words.method(method)
         name = "HTTP" if known == OTHER_METHOD else known
         self.span_name = name if template is None else f"{name} {template}"
-        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **origin_attributes(destination)}
+        self.origin = origin_attributes(destination)
+        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **self.origin}
         if template is not None:
             self.metric_attributes[URL_TEMPLATE] = template
         original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import requests
-from telemetry import Telemetry
 
 from hopline.requests import RequestsInstrumentor
+from tests.telemetry import Telemetry
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import requests
-from loopback import Answer
 from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from urllib3.util.retry import Retry
 
 from hopline import Context
+from tests.loopback import Answer
 
 CHALLENGE = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
 

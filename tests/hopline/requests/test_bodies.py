@@ -8,7 +8,8 @@ import gzip
 import pytest
 import requests
 import urllib3
-from loopback import Answer
+
+from tests.loopback import Answer
 
 DURATION = "hopline.http.client.body.duration"
 SIZE = "hopline.http.client.body.size"

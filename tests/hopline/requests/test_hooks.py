@@ -7,11 +7,11 @@ import gc
 import gevent
 import pytest
 import requests
-from loopback import Answer
 from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter
 
 from hopline.http.call import ClientCall
+from tests.loopback import Answer
 
 
 def calls_alive():
@@ -84,9 +84,7 @@ def test_a_hook_that_raises_is_logged_once_and_changes_nothing(instrument, telem
         (gevent.Timeout(1), "gevent.timeout.Timeout"),
     ],
 )
-def test_an_exception_that_is_no_error_ends_the_span_and_goes_on_unchanged(
-    instrument, telemetry, session, error, name
-):
+def test_an_exception_that_is_no_error_ends_the_span_and_goes_on_unchanged(instrument, telemetry, session, error, name):
     instrument()
     session.mount("mock://", Raising(error))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 
-import pytest
 import requests
 import urllib3
 import wrapt
@@ -47,7 +46,11 @@ def test_a_session_made_before_is_told_of_and_one_that_lives_on_is_not_any_more(
 def test_uninstrumenting_works_under_a_later_patch(instrument, telemetry, server, monkeypatch):
     instrument()
     ours = requests.Session.send
-    monkeypatch.setattr(requests.Session, "send", lambda *args, **kwargs: ours(*args, **kwargs))
+
+    def theirs(*args, **kwargs):
+        return ours(*args, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "send", theirs)
 
     RequestsInstrumentor().uninstrument()
     requests.get(server.url)
@@ -126,7 +129,9 @@ def test_a_configured_session_is_told_of_once_where_all_are(instrument, telemetr
 
 def test_a_configured_session_is_told_of_in_its_own_way_where_all_are(instrument, telemetry, server, session):
     instrument(response_hook=lambda span, *_: span.set_attribute("told", "as all"))
-    configure(session, **telemetry.providers, response_hook=lambda span, *_: span.set_attribute("told", "in its own way"))
+    configure(
+        session, **telemetry.providers, response_hook=lambda span, *_: span.set_attribute("told", "in its own way")
+    )
 
     session.get(server.url)
 

@@ -8,9 +8,10 @@ import threading
 import pytest
 import requests
 import trustme
-from loopback import Answer, LoopbackServer
 from proxy import Proxy
 from requests.adapters import HTTPAdapter
+
+from tests.loopback import Answer, LoopbackServer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"
@@ -175,9 +176,7 @@ def test_through_a_proxy_the_server_is_the_target_and_the_peer_the_proxy(instrum
     assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
 
 
-def test_through_a_tunnel_there_is_one_span_with_a_handshake(
-    instrument, telemetry, tls_server, session, proxy, bundle
-):
+def test_through_a_tunnel_there_is_one_span_with_a_handshake(instrument, telemetry, tls_server, session, proxy, bundle):
     instrument()
     session.proxies = {"https": proxy}
 

@@ -6,9 +6,10 @@ import re
 
 import pytest
 import requests
-from loopback import Answer
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
+
+from tests.loopback import Answer
 
 DURATION = "http.client.request.duration"
 
