@@ -118,7 +118,8 @@ def _service(environment: dict[str, str], name: str, *arguments: str) -> Iterato
 
 
 def _visit(frontend: str, visit: Visit) -> None:
-    request = urllib.request.Request(frontend + visit.path, headers={"X-Request-Id": visit.request_id})
+    headers = {"X-Request-Id": visit.request_id}
+    request = urllib.request.Request(frontend + visit.path, headers=headers)  # noqa: S310 - our own service
     try:
         urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - our own service
     except urllib.error.HTTPError as error:
