@@ -14,7 +14,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from hopline import _guard
+from hopline import _guard, _settings
 from hopline.propagators import RequestIdPropagator
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
@@ -31,9 +31,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(autouse=True)
-def no_errors_so_far() -> None:
-    """Each kind of error is logged as if it were the first."""
+def nothing_said_so_far() -> None:
+    """Each error and each wrong setting is logged as if it were the first."""
     _guard._stopped.clear()
+    _settings._warn.cache_clear()
 
 
 @pytest.fixture(autouse=True)
