@@ -1,11 +1,12 @@
 """Flask, Django and Bottle behind one dispatcher."""
 
 import bottle
-from tests.sites import django_site
 from django.core.wsgi import get_wsgi_application
 from flask import Flask
 from flask.views import View
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from tests.sites import django_site
 
 
 def make_flask():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.collector import Collector
-from tests.programs import Program, environment, free_port, instrumented
+from tests.programs import Program, environment, free_port, instrumented, run
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -117,8 +117,6 @@ second, third = get(server), get(serve())
 instrumentor.instrument(tracer_provider=provider)
 print(first, second, third, get(server), get(serve()), len(exporter.get_finished_spans()))
 """
-    from tests.programs import run
-
     said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1", "site"))
 
     assert said.split() == ["True", "False", "False", "True", "True", "3"]
