@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,7 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from tests.instrumented import INSTRUMENT, ROOT
+from tests.instrumented import environment as instrumented_environment
+
 _DEADLINE = 30.0
 
 
@@ -27,22 +28,12 @@ def free_port() -> int:
 
 def instrumented(*command: str) -> list[str]:
     """The command line that runs this interpreter with `command` under `opentelemetry-instrument`."""
-    instrument = Path(sys.executable).with_name("opentelemetry-instrument")
-    return [str(instrument), sys.executable, *command]
+    return [INSTRUMENT, sys.executable, *command]
 
 
-def environment(endpoint: str, service: str, **variables: str) -> dict[str, str]:
-    """The environment of a program that exports to `endpoint`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return {
-        **inherited,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_SERVICE_NAME": service,
-        "PYTHONPATH": str(ROOT),
-        **variables,
-    }
+def environment(endpoint: str, **settings: str) -> dict[str, str]:
+    """The environment of a program that exports to `endpoint` and finds the modules of the tests."""
+    return instrumented_environment(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=str(ROOT), **settings)
 
 
 class Program:

@@ -70,7 +70,7 @@ def seen():
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
     }
     with Collector() as collector:
-        with Program(command, environment(collector.endpoint, "site", **variables), port):
+        with Program(command, environment(collector.endpoint, **variables), port):
             paths = ("/flask/items/17", "/flask/stream", "/django/items/17/", "/django/none", "/bottle/items/17", "/no")
             answers = [get(port, path) for path in paths]
             collector.wait_for(6, lambda span: span.kind == "SERVER")
@@ -137,7 +137,7 @@ metrics.get_meter_provider().force_flush()
     }
     with (
         Collector() as collector,
-        Program(instrumented("-c", program), environment(collector.endpoint, "site", **variables)),
+        Program(instrumented("-c", program), environment(collector.endpoint, **variables)),
     ):
         (span,) = collector.wait_for(1)
         collector.wait_for_metric(span.scope, "http.server.request.duration", 1)

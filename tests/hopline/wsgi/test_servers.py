@@ -46,7 +46,7 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
 
     with (
         Collector() as collector,
-        Program(instrumented(*command), environment(collector.endpoint, "site"), port) as program,
+        Program(instrumented(*command), environment(collector.endpoint), port) as program,
     ):
         answers = [get(port, path) for path in ("/?a=1", "/stream", "/file")]
         failed = get(port, "/boom")
@@ -117,6 +117,6 @@ second, third = get(server), get(serve())
 instrumentor.instrument(tracer_provider=provider)
 print(first, second, third, get(server), get(serve()), len(exporter.get_finished_spans()))
 """
-    said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1", "site"))
+    said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1"))
 
     assert said.split() == ["True", "False", "False", "True", "True", "3"]
