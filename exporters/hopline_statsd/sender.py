@@ -18,8 +18,8 @@ from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
 from hopline_statsd.flusher import Flusher
-from hopline_statsd.packets import Entries, Packets
-from hopline_statsd.stats import CLOSED, TOO_LONG, StatsdStats, Tally
+from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
+from hopline_statsd.stats import BUFFER_FULL, CLOSED, TOO_LONG, StatsdStats, Tally
 from hopline_statsd.transport import PacketTooLong, transport_for
 
 _CONNECT_TIMEOUT = 2.0
@@ -46,6 +46,7 @@ class Sender:
         self._config = config
         self._transport = transport_for(Endpoint.parse(config.endpoint))
         self._closed = False
+        self._max_entries = max(4 * MAX_TAKEN, config.max_buffer_size // 16)
         self.begin_anew()
         forks.watch(self)
 
@@ -72,15 +73,17 @@ class Sender:
         Args:
             added: How many entries the caller has just added.
         """
-        was_idle = self.room[0] == 0
-        if (was_idle or not self._room_is_wiped) and self._pid != os.getpid():
+        if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
             self.begin_anew(keep=added)
         flusher = self._flusher or self._start()
         # Whoever has the lock takes this line along, or the next line does. It may be this thread, in a
         # signal handler.
         if not self._lock.acquire(False):
+            if len(self.entries) > self._max_entries:
+                self._shed(added)
             return
         try:
+            was_idle = self.room[0] == 0
             packets = self._packets
             packets.take(self.entries)
             self.room[0] = packets.room
@@ -138,9 +141,18 @@ class Sender:
             flush_when_child_exits(self)
         return flusher
 
+    def _shed(self, added: int) -> None:
+        """Drop the latest lines: threads add them faster than the one that has the lock takes them away.
+
+        Far more than `MAX_TAKEN` entries are there, so this end of the list is nobody else's.
+        """
+        del self.entries[-added:]
+        self.tally.dropped(BUFFER_FULL, added // 2)
+
     def _reject(self) -> None:
         """Drop what comes after the end. No room, so that each line is looked at."""
-        self._packets.take(self.entries)
+        while self._packets.take(self.entries):
+            self._packets.drop_all(CLOSED)
         self._packets.drop_all(CLOSED)
         self.room[0] = 0
 
@@ -171,17 +183,21 @@ class Sender:
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
-            self._packets.take(self.entries)
-            self._packets.close_open()
-            if not self._send(sys.maxsize):
-                return False
+            left = len(self.entries)
+            while True:
+                left -= self._packets.take(self.entries)
+                if left <= 0:
+                    self._packets.close_open()
+                if not self._send(sys.maxsize):
+                    return False
+                if left <= 0:
+                    break
             # The next line finds no room, and so starts the clock of the flusher.
             self.room[0] = 0
         finally:
             self._lock.release()
-        if (
-            self.entries and self._flusher is not None
-        ):  # it came too late to be packed, and too early to find no room
+        # A line that came too late to be packed, but too early to find no room, starts it here.
+        if self.entries and self._flusher is not None:
             self._flusher.work()
         return True
 
