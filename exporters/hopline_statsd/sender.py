@@ -17,7 +17,7 @@ from hopline_statsd import forks
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
-from hopline_statsd.flusher import Flusher
+from hopline_statsd.flusher import Flusher, Unaided
 from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
 from hopline_statsd.stats import BUFFER_FULL, CLOSED, TOO_LONG, StatsdStats, Tally
 from hopline_statsd.transport import PacketTooLong, transport_for
@@ -51,13 +51,16 @@ class Sender:
         self.begin_anew()
         forks.watch(self)
 
-    def begin_anew(self, keep: int = 0) -> None:
+    def begin_anew(self, keep: int = 0, was_told: bool = True) -> None:
         """Start as an empty sender, in a forked child: the parent sends what the child has a copy of.
 
         Args:
             keep: How many of the last entries are the child's own.
+            was_told: Whether Python was told of the fork, and so took care of its own locks. Where it was
+                not, a thread may never get to run.
         """
         self._pid = os.getpid()
+        self._may_start_thread = was_told
         del self.entries[: len(self.entries) - keep]
         self.room[0] = 0
         self.tally.begin_anew()
@@ -66,7 +69,7 @@ class Sender:
         self._transport.close()
         self._transport = transport_for(Endpoint.parse(self._config.endpoint))
         self._retry_delay, self._retry_at, self._lookup_at = 0.0, 0.0, 0.0
-        self._flusher: Flusher | None = None
+        self._flusher: Flusher | Unaided | None = None
 
     def put(self, template: bytes, value: object) -> None:
         """Add one line.
@@ -87,7 +90,7 @@ class Sender:
             added: How many entries the caller has just added.
         """
         if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
-            self.begin_anew(keep=added)
+            self.begin_anew(added, was_told=False)
         flusher = self._flusher or self._start()
         # Whoever has the lock takes this line along, or the next line does. It may be this thread, in a
         # signal handler.
@@ -99,7 +102,7 @@ class Sender:
             was_idle = self.room[0] == 0
             packets = self._packets
             packets.take(self.entries)
-            self.room[0] = packets.room
+            self.room[0] = packets.room if flusher.is_aided else 0
             is_clear = not packets.waiting or self._send(1)
             if self._closed:
                 self._reject()
@@ -120,7 +123,7 @@ class Sender:
             Whether all of it was handed to the system.
         """
         if self._pid != os.getpid():
-            self.begin_anew()
+            self.begin_anew(was_told=False)
         deadline = time.monotonic() + timeout
         if self._send_all(timeout):
             return True
@@ -147,12 +150,21 @@ class Sender:
         dropped, errors = self.tally.counts()
         return StatsdStats(lines, sent_packets, sent_bytes, dropped, errors)
 
-    def _start(self) -> Flusher:
-        flusher = self._flusher = Flusher(self._tick, self._config.flush_interval)
-        if not self._closed:
-            flusher.start()
-            flush_when_child_exits(self)
-        return flusher
+    def _start(self) -> Flusher | Unaided:
+        self._flusher = self._start_flusher()
+        flush_when_child_exits(self)
+        return self._flusher
+
+    def _start_flusher(self) -> Flusher | Unaided:
+        if self._may_start_thread and not self._closed:
+            flusher = Flusher(self._tick, self._config.flush_interval)
+            try:
+                flusher.start()
+            except RuntimeError:  # the interpreter ends
+                pass
+            else:
+                return flusher
+        return Unaided(self._tick, self._config.flush_interval)
 
     def _shed(self, added: int) -> None:
         """Drop the latest lines: threads add them faster than the one that has the lock takes them away.

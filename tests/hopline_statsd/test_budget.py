@@ -37,12 +37,12 @@ def test_names_that_were_made_before_stay_when_the_budget_is_used_up(make_proces
 
 
 def test_the_field_that_varies_most_is_merged(make_processor, listener):
-    processor = make_processor(max_names=50)
+    processor = make_processor(max_names=100)
 
-    for number in range(200):
+    for number in range(300):
         end_span(processor, {**CALL, "http.response.status_code": number, "server.address": f"h{number % 2}"})
 
-    names = flushed_names(processor, listener, 200)
+    names = flushed_names(processor, listener, 300)
     assert {"my.prefix.requests.h0.POST.other", "my.prefix.requests.h1.POST.other"} <= names
 
 
