@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,9 @@ from typing import Any
 
 from tests.instrumented import INSTRUMENT, ROOT
 from tests.instrumented import environment as instrumented_environment
+from tests.servers import accepts
 
 _DEADLINE = 30.0
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
 
 
 def instrumented(*command: str) -> list[str]:
@@ -93,8 +85,7 @@ class Program:
             return self._ready in self.output
         if self._port is None:
             return True
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+        return accepts(self._port)
 
 
 def run(command: list[str], environment: Mapping[str, str], **arguments: Any) -> str:

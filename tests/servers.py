@@ -42,6 +42,7 @@ PROGRAMS: Mapping[str, Callable[[], str | None]] = {
     "statsd": _statsd,
     "collectd": _program("collectd"),
     "carbon": _program("carbon-cache"),
+    "redis": _program("redis-server"),
 }
 """By the name of a server, what says why it cannot be started here, or None."""
 
@@ -305,3 +306,21 @@ ENABLE_TAGS = False
         command = [str(_which("whisper-fetch")), "--json", f"--from={int(time.time()) - 3000}", str(path)]
         fetched = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return [value for value in fetched["values"] if value is not None]
+
+
+class Redis(Server):
+    """Redis, which keeps everything in memory."""
+
+    name = "redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        return [str(_which("redis-server")), *listen, "--save", "", "--appendonly", "no"]
+
+    def is_ready(self) -> bool:
+        return accepts(self.port)

@@ -59,6 +59,10 @@ class Telemetry:
         (point,) = self.points(name)
         return point
 
+    def clear(self) -> None:
+        """Forget the spans that have ended."""
+        self._exporter.clear()
+
     def shutdown(self) -> None:
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()

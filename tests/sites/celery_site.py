@@ -25,12 +25,8 @@ def make_app(broker: str, backend: str | None = None, folder: str | None = None)
     """
     app = Celery("site", broker=broker, backend=backend)
     app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, result_expires=60)
-    if folder is not None:
-        app.conf.broker_transport_options = {
-            "control_folder": folder,
-            "data_folder_in": folder,
-            "data_folder_out": folder,
-        }
+    folders = {} if folder is None else dict.fromkeys(("control_folder", "data_folder_in", "data_folder_out"), folder)
+    app.conf.broker_transport_options = {"polling_interval": 0.02, **folders}
     _add_plain_tasks(app)
     _add_failing_tasks(app)
     _add_ended_tasks(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -57,6 +58,9 @@ class ThreadSession:
     __slots__ = ()
 
     def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            # What `isinstance` asks for: an application that goes through its environ has not used the session.
+            return getattr(sys.modules.get("requests"), "Session", ThreadSession)
         return getattr(_session(), name)
 
     def __setattr__(self, name: str, value: object) -> None:

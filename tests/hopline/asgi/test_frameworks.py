@@ -10,7 +10,8 @@ from websockets.sync.client import connect
 from tests.asgi_gateway import AsgiGateway
 from tests.collector import Collector
 from tests.hopline.wsgi.test_servers import get
-from tests.programs import Program, environment, free_port, instrumented
+from tests.programs import Program, environment, instrumented
+from tests.servers import free_port
 from tests.sites import asgi_frameworks_site
 
 SERVE = "import uvicorn; uvicorn.run(make_app(), port={port})"

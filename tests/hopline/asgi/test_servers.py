@@ -9,7 +9,8 @@ from websockets.sync.client import connect
 
 from tests.collector import Collector
 from tests.hopline.wsgi.test_servers import PARENT_ID, TRACE_ID, get
-from tests.programs import Program, environment, free_port, instrumented
+from tests.programs import Program, environment, instrumented
+from tests.servers import free_port
 
 SERVERS = {
     "uvicorn": ["-m", "uvicorn", "--port={port}", "tests.sites.asgi_site:app"],

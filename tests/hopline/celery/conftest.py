@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,8 @@ from celery import Celery
 
 from hopline.celery import CeleryInstrumentor
 from tests.collector import Collector
-from tests.programs import Program, environment, free_port, instrumented
+from tests.programs import Program, environment, instrumented
+from tests.servers import Redis
 from tests.sites.celery_site import make_app
 from tests.telemetry import Telemetry
 
@@ -27,12 +27,10 @@ def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis server of the tests' own."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with Program(command, os.environ, port):
-        yield f"redis://127.0.0.1:{port}"
+    with Redis(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url
 
 
 class Worker:
@@ -49,7 +47,13 @@ class Worker:
         self.app: Celery = make_app(broker, backend, None if folder is None else str(folder))
         site = {"SITE_BROKER": broker, "SITE_BACKEND": backend, "SITE_FOLDER": None if folder is None else str(folder)}
         present = {name: value for name, value in site.items() if value is not None}
-        plain = ("--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname=tests@here")
+        plain = (
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--hostname=tests@here",
+        )
         command = instrumented("-m", "celery", "-A", "tests.sites.celery_site", "worker", *plain, *arguments)
         self.program = Program(
             command, environment(self.collector.endpoint, **present, **variables), ready="tests@here ready"

@@ -324,7 +324,7 @@ def test_serving_a_request_does_not_import_requests(run_python):
         import sys
         from hopline.wsgi import RequestContextMiddleware
         def app(environ, start_response):
-            repr(environ)
+            repr(environ), [isinstance(value, str) for value in environ.values()]
             start_response("200 OK", [])
             return []
         environ = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http"}

@@ -11,7 +11,8 @@ from hopline.wsgi import RequestContextMiddleware
 from tests.collector import Collector
 from tests.gateway import Gateway
 from tests.hopline.wsgi.test_servers import get
-from tests.programs import Program, environment, free_port, instrumented
+from tests.programs import Program, environment, instrumented
+from tests.servers import free_port
 from tests.sites import frameworks_site
 
 SERVE = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, make_app()).serve_forever()"

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.collector import Collector
-from tests.programs import Program, environment, free_port, instrumented, run
+from tests.programs import Program, environment, instrumented, run
+from tests.servers import free_port
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
