@@ -6,85 +6,68 @@ greenlet that inherits it sees its parent's values, and what it sets itself reac
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from logging import getLogger
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from time import time
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import Context as OtelContext
+from hopline._extras import LoggingExtras
+from hopline._state import (
+    Begun,
+    Scope,
+    State,
+    Total,
+    accepted,
+    begin,
+    clear,
+    completed,
+    current,
+    current_or_new,
+    end,
+    put,
+    with_deadline,
+    with_request_id,
+)
+from hopline.deadline import Deadline, deadline_exceeded
 
-from hopline.request_id import is_valid, new_root
-
-_logger = getLogger(__name__)
-
-_KEY = otel_context.create_key("hopline")
-
-
-class Scope:
-    """The identity of one request or job: every version of its state has the same scope."""
-
-    __slots__ = ("extracted",)
-
-    def __init__(self, *, extracted: bool) -> None:
-        # An extracted scope lives as long as the OpenTelemetry context that it was extracted into is attached;
-        # one that the application began lives until it clears it or begins another.
-        self.extracted = extracted
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """One version of what is known; a change makes a new one."""
-
-    scope: Scope
-    request_id: str | None
-
-
-# The newest version in this execution context. Detaching a span's context must not undo what was set inside
-# its block, so the OpenTelemetry context alone, which then goes back to an older version, cannot tell.
-_newest: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
-
-
-def current(context: OtelContext | None = None) -> State | None:
-    """The state that holds in ``context`` (default: the current OpenTelemetry context), or None."""
-    attached = (otel_context.get_current() if context is None else context).get(_KEY)
-    newest = _newest.get()
-    if not isinstance(attached, State):
-        # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
-        return newest if context is None and newest is not None and not newest.scope.extracted else None
-    return newest if newest is not None and newest.scope is attached.scope else attached
+__all__ = [
+    "Begun",
+    "Context",
+    "RequestContext",
+    "begin",
+    "bounded",
+    "completed",
+    "current",
+    "end",
+    "time_left",
+    "with_deadline",
+    "with_request_id",
+]
 
 
-def attach_to(context: OtelContext, state: State) -> OtelContext:
-    """A copy of ``context`` in which ``state`` holds."""
-    return otel_context.set_value(_KEY, state, context)
+def time_left() -> float | None:
+    """Seconds left until the deadline of the request that is being served, or None without one.
+
+    Raises:
+        DeadlineExceeded: if it has passed.
+    """
+    state = current()
+    if state is None or state.deadline is None:
+        return None
+    left = state.deadline.left()
+    if left <= 0:
+        raise deadline_exceeded()
+    return left
 
 
-def completed(context: OtelContext) -> OtelContext:
-    """``context``, the current one, or a copy of it in which the state that holds here is also attached."""
-    newest = _newest.get()
-    if newest is None or newest.scope.extracted or _KEY in context:
-        return context
-    return attach_to(context, newest)
+def bounded(timeout: float | None) -> float | None:
+    """The shorter one of ``timeout`` (seconds, None for none) and what is left until the deadline.
 
-
-def with_request_id(context: OtelContext, request_id: str) -> OtelContext:
-    """A copy of ``context`` in which a request with ``request_id`` begins."""
-    return attach_to(context, State(Scope(extracted=True), request_id))
-
-
-def _set(state: State) -> None:
-    otel_context.attach(attach_to(otel_context.get_current(), state))
-    _newest.set(state)
-
-
-def _accepted(request_id: str | None) -> str:
-    if request_id is None:
-        return new_root()
-    if is_valid(request_id):
-        return request_id
-    # Not raised, for the id may come from outside; not shown, for it may be hostile.
-    _logger.warning("a request id that is not valid was replaced by a generated one")
-    return new_root()
+    Raises:
+        DeadlineExceeded: if the deadline has passed.
+    """
+    left = time_left()
+    return timeout if left is None else left if timeout is None else min(timeout, left)
 
 
 class RequestContext:
@@ -115,8 +98,7 @@ class RequestContext:
 
     @request_id.setter
     def request_id(self, request_id: str | None) -> None:
-        state = current() or State(Scope(extracted=False), None)
-        _set(replace(state, request_id=None if request_id is None else _accepted(request_id)))
+        put(replace(current_or_new(), request_id=None if request_id is None else accepted(request_id)))
 
     def new(self, request_id: str | None = None) -> str:
         """Begin a fresh context; nothing of the one before stays.
@@ -128,16 +110,89 @@ class RequestContext:
         Returns:
             The request id.
         """
-        accepted = _accepted(request_id)
-        _set(State(Scope(extracted=False), accepted))
-        return accepted
+        chosen = accepted(request_id)
+        put(State(Scope(extracted=False), chosen))
+        return chosen
 
     def clear(self) -> None:
-        """End the context: afterwards there is no request id."""
-        attached = otel_context.get_value(_KEY)
-        # An empty version, not none: it also hides what the OpenTelemetry context of an enclosing span holds.
-        scope = attached.scope if isinstance(attached, State) else Scope(extracted=False)
-        _set(State(scope, None))
+        """End the context: afterwards there is no request id, no extra and no deadline."""
+        clear()
+
+    @property
+    def logging(self) -> LoggingExtras:
+        """What is pushed for the log records; ``with Context.logging(user="ada"):`` pushes for a block."""
+        return _logging
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When whoever asked for the request stops waiting for its answer, in UTC, or None for never.
+
+        It is sent with the requests that are made meanwhile, and their time-outs are bounded by it.
+        """
+        state = current()
+        return None if state is None or state.deadline is None else state.deadline.moment
+
+    def set_relative_deadline(self, ms: float) -> None:
+        """Set the deadline, from now; with no context yet, one begins.
+
+        Args:
+            ms: milliseconds; with 0 or less it has passed.
+
+        Raises:
+            ValueError: if that is no moment from the year 1 to 9999.
+        """
+        _set_deadline(Deadline(time() + ms / 1000))
+
+    def set_absolute_deadline(self, deadline: datetime | float | None) -> None:
+        """Set the deadline, or take it away; with no context yet, one begins.
+
+        Args:
+            deadline: the moment (a naive ``datetime`` is local time), or seconds since the epoch, or None.
+
+        Raises:
+            ValueError: if that is no moment from the year 1 to 9999.
+        """
+        at = deadline.timestamp() if isinstance(deadline, datetime) else deadline
+        _set_deadline(None if at is None else Deadline(at))
+
+    def deadline_timeout(self) -> float | None:
+        """How long one may still take: seconds left until the deadline, at most 24 days, or None without one.
+
+        Raises:
+            DeadlineExceeded: if it has passed.
+        """
+        return time_left()
+
+    def track(self, kind: str, ms: float) -> None:
+        """Add one piece of work to the request's totals; with no context yet, one begins.
+
+        Threads, tasks and greenlets that serve the same request add to the same totals. 64 kinds are told apart;
+        what is more is added up as ``other``.
+
+        Args:
+            kind: what was done, for instance ``sql``.
+            ms: how long it took, in milliseconds.
+
+        Raises:
+            ValueError: if ``ms`` is negative or not finite.
+        """
+        state = current()
+        if state is None:
+            put(state := current_or_new())
+        state.scope.track(kind, ms)
+
+    @property
+    def totals(self) -> Mapping[str, Total]:
+        """What was tracked for the request so far, by kind: how many times and how many milliseconds."""
+        state = current()
+        return {} if state is None else state.scope.totals()
+
+
+def _set_deadline(deadline: Deadline | None) -> None:
+    put(replace(current_or_new(), deadline=deadline))
+
+
+_logging = LoggingExtras()
 
 
 Context = RequestContext()

@@ -14,6 +14,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,12 +23,13 @@ from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._settings import comma_separated
 from hopline.processor import RequestIdSpanProcessor
-from hopline.propagators import RequestIdPropagator
+from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 
 _logger = getLogger(__name__)
 
 _DISTRIBUTION = "hopline"
 _DEFERRED_OTLP = "hopline_otlp"
+_STATSD = "statsd"
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
 
@@ -37,8 +39,7 @@ class HoplineDistro(BaseDistro):
     def _configure(self, **kwargs: Any) -> None:
         # Setting the variable would come too late: the API has read it when it was imported.
         if not _is_disabled() and not environ.get(OTEL_PROPAGATORS):
-            propagators = (TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator())
-            propagate.set_global_textmap(CompositePropagator(propagators))
+            propagate.set_global_textmap(CompositePropagator(_propagators()))
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one instrumentor, unless hopline has its own for the same library.
@@ -64,11 +65,28 @@ class HoplineConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         if _is_disabled():
             return
-        with _environment(_exporters()):
+        exporters = {signal: _usable_exporters(signal, names) for signal, names in _defaults().items()}
+        with _environment(exporters):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         provider = trace.get_tracer_provider()
-        if isinstance(provider, TracerProvider):
-            provider.add_span_processor(RequestIdSpanProcessor())
+        if not isinstance(provider, TracerProvider):
+            return
+        provider.add_span_processor(RequestIdSpanProcessor())
+        if _STATSD in exporters["traces"]:
+            _count_in_statsd(provider)
+
+
+def _count_in_statsd(provider: TracerProvider) -> None:
+    """Have every call counted, as it ends and whatever the sampling: a batch exporter would see the sampled only."""
+    from hopline_statsd.processor import StatsdSpanProcessor
+
+    processor = StatsdSpanProcessor.from_environment()
+    provider.sampler = processor.recording_sampler(provider.sampler)
+    provider.add_span_processor(processor)
+
+
+def _propagators() -> list[TextMapPropagator]:
+    return [TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator(), DeadlinePropagator()]
 
 
 def _is_disabled() -> bool:
@@ -85,8 +103,11 @@ def _our_instrumentors() -> frozenset[str]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the SDK to read, and only while it does: the application's environment stays its own."""
+def _environment(exporters: Mapping[str, list[str]]) -> Iterator[None]:
+    """Name exporters for the SDK to read, and only while it does: the application's environment stays its own."""
+    # Spans reach statsd by a processor of their own.
+    batched = {**exporters, "traces": [name for name in exporters["traces"] if name != _STATSD]}
+    values = {_variable(signal): ",".join(names) or "none" for signal, names in batched.items()}
     before = {name: environ.get(name) for name in values}
     environ.update(values)
     try:
@@ -99,17 +120,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 environ[name] = value
 
 
-def _exporters() -> dict[str, str]:
-    traces = ("otlp", "statsd") if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
-    defaults = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
-    return {
-        f"OTEL_{signal.upper()}_EXPORTER": ",".join(_usable_exporters(signal, names)) or "none"
-        for signal, names in defaults.items()
-    }
+def _defaults() -> dict[str, tuple[str, ...]]:
+    traces = ("otlp", _STATSD) if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
+    return {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
+
+
+def _variable(signal: str) -> str:
+    return f"OTEL_{signal.upper()}_EXPORTER"
 
 
 def _usable_exporters(signal: str, defaults: tuple[str, ...]) -> list[str]:
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    variable = _variable(signal)
     installed = {each.name for each in entry_points(group=f"opentelemetry_{signal}_exporter")}
     usable = []
     for name in comma_separated(environ.get(variable, "")) or defaults:

@@ -1,8 +1,11 @@
-"""The text-map propagator that carries the request id from hop to hop in the ``X-Request-Id`` header."""
+"""The text-map propagators that carry the request id (``X-Request-Id``) and the deadline from hop to hop."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from logging import getLogger
+from os import environ
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import (
@@ -16,14 +19,16 @@ from opentelemetry.propagators.textmap import (
 from opentelemetry.trace import get_current_span
 
 from hopline import _settings
-from hopline.context import current, with_request_id
+from hopline.context import current, with_deadline, with_request_id
+from hopline.deadline import HEADER as DEADLINE
+from hopline.deadline import parse
 from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE,
     OTEL_PYTHON_HOPLINE_TRUST_INCOMING,
 )
 from hopline.request_id import HEADER, fan_out, is_valid, new_hop, new_root
 
-_FIELD = HEADER.lower()
+_logger = getLogger(__name__)
 
 
 class RequestIdPropagator(TextMapPropagator):
@@ -44,7 +49,7 @@ class RequestIdPropagator(TextMapPropagator):
             modes = _settings.one_of("fanout", "forward")
             fan_out = _settings.read(OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE, modes, "fanout") == "fanout"
         if trust_incoming is None:
-            trust_incoming = _settings.read(OTEL_PYTHON_HOPLINE_TRUST_INCOMING, _settings.boolean, default=True)
+            trust_incoming = _trust_incoming()
         self._fan_out = fan_out
         self._trust_incoming = trust_incoming
 
@@ -88,9 +93,8 @@ class RequestIdPropagator(TextMapPropagator):
             context: the context to send (default: the current one).
             setter: writes into ``carrier``.
         """
-        if carrier and isinstance(carrier, Mapping) and any(str(key).lower() == _FIELD for key in carrier):
-            return
-        setter.set(carrier, HEADER, self._outgoing(get_current() if context is None else context))
+        if not _has(carrier, HEADER):
+            setter.set(carrier, HEADER, self._outgoing(get_current() if context is None else context))
 
     @property
     def fields(self) -> set[str]:
@@ -98,10 +102,7 @@ class RequestIdPropagator(TextMapPropagator):
         return {HEADER}
 
     def _incoming(self, carrier: CarrierT, getter: Getter[CarrierT]) -> str | None:
-        if not self._trust_incoming:
-            return None
-        values = getter.get(carrier, HEADER) or getter.get(carrier, _FIELD) or ()
-        first = next(iter(values), None)
+        first = _first(carrier, getter, HEADER) if self._trust_incoming else None
         return first if is_valid(first) else None
 
     def _outgoing(self, context: Context) -> str:
@@ -112,3 +113,89 @@ class RequestIdPropagator(TextMapPropagator):
         span_id = get_current_span(context).get_span_context().span_id
         hop = f"{span_id:016x}" if span_id else new_hop()
         return hop if request_id is None else fan_out(hop, request_id)
+
+
+class DeadlinePropagator(TextMapPropagator):
+    """Propagates the deadline; registered as ``deadline`` for ``OTEL_PROPAGATORS``.
+
+    Its header, ``X-Request-Deadline``, holds a moment in ISO 8601, UTC: ``2030-01-31T12:00:00.250Z``.
+
+    Args:
+        trust_incoming: heed a deadline that comes in (True) or not (False); by default as
+            ``OTEL_PYTHON_HOPLINE_TRUST_INCOMING`` says.
+    """
+
+    def __init__(self, *, trust_incoming: bool | None = None) -> None:
+        self._trust_incoming = _trust_incoming() if trust_incoming is None else trust_incoming
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """Give the request in ``context`` the deadline in ``carrier``; a wrong one is ignored.
+
+        Args:
+            carrier: what came in, for instance a dictionary of headers.
+            context: the context to start from (default: an empty one).
+            getter: reads ``carrier``.
+
+        Returns:
+            A context with the deadline, or ``context``.
+        """
+        context = Context() if context is None else context
+        text = _first(carrier, getter, DEADLINE) if self._trust_incoming else None
+        if text is None:
+            return context
+        try:
+            return with_deadline(context, parse(text))
+        except ValueError as error:
+            # Not shown, for it may be hostile.
+            _logger.debug("a %s header is not usable (%s); it is ignored", DEADLINE, error)
+            return context
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Put the deadline, if there is one, into ``carrier``, unless the caller has set one there.
+
+        Args:
+            carrier: what goes out, for instance a dictionary of headers.
+            context: the context to send (default: the current one).
+            setter: writes into ``carrier``.
+        """
+        state = current(get_current() if context is None else context)
+        if state is not None and state.deadline is not None and not _has(carrier, DEADLINE):
+            setter.set(carrier, DEADLINE, state.deadline.text)
+
+    @property
+    def fields(self) -> set[str]:
+        """The header that :meth:`inject` sets."""
+        return {DEADLINE}
+
+
+def _trust_incoming() -> bool:
+    return _trusted(environ.get(OTEL_PYTHON_HOPLINE_TRUST_INCOMING))
+
+
+@lru_cache(maxsize=8)
+def _trusted(setting: str | None) -> bool:
+    # Cached, for two propagators ask, and a wrong setting is worth one warning.
+    return _settings.read(OTEL_PYTHON_HOPLINE_TRUST_INCOMING, _settings.boolean, default=True)
+
+
+def _first(carrier: CarrierT, getter: Getter[CarrierT], header: str) -> str | None:
+    values = getter.get(carrier, header) or getter.get(carrier, header.lower()) or ()
+    first = next(iter(values), None)
+    return first if isinstance(first, str) else None
+
+
+def _has(carrier: CarrierT, header: str) -> bool:
+    if not carrier or not isinstance(carrier, Mapping):
+        return False
+    name = header.lower()
+    return any(str(key).lower() == name for key in carrier)

@@ -246,6 +246,8 @@ class ClientCall:
         instruments.record(self._duration, outcome, self.context)
         instruments.record_sizes(*self.sizes, outcome)
         instruments.phases.record(self.details, self.operation.origin)
+        # The attempt's context refers to this call: without this, only the garbage collector would free them.
+        self.context = self._parent
         return outcome
 
 

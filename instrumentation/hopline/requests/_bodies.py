@@ -26,16 +26,16 @@ class _Streamed(Body):
     Attributes:
         bodies: what it is told to.
         response: refers to the response that it is of.
-        chunks: the bytes of the chunks so far, which urllib3 does not count.
+        received: the bytes so far.
     """
 
-    __slots__ = ("bodies", "chunks", "response")
+    __slots__ = ("bodies", "received", "response")
 
     def __init__(self, outcome: Outcome, bodies: Bodies, response: Response) -> None:
         super().__init__(outcome.metric_attributes)
         self.bodies = bodies
         self.response = ref(response)
-        self.chunks = 0
+        self.received = 0
 
 
 class Streams:
@@ -44,7 +44,8 @@ class Streams:
     def __init__(self) -> None:
         self._streamed: WeakKeyDictionary[Any, _Streamed] = WeakKeyDictionary()
         self.patches = (
-            Patch("urllib3.response", "HTTPResponse._handle_chunk", self._handle_chunk),
+            Patch("urllib3.response", "HTTPResponse._fp_read", self._read),
+            Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read),
             Patch("urllib3.response", "HTTPResponse.release_conn", self._release_conn),
             Patch("urllib3.response", "HTTPResponse.close", self._close),
         )
@@ -52,18 +53,19 @@ class Streams:
     def watch(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
         """Measure the body of a response whose call has ended, if urllib3 has it and it is still to be read."""
         raw = response.raw
-        if hasattr(raw, "release_conn") and not _is_read(raw):
+        if hasattr(raw, "release_conn") and not _is_read(raw) and raw.length_remaining != 0:
             self._streamed[raw] = _Streamed(outcome, call.telemetry.instruments.bodies, response)
 
-    def _handle_chunk(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
-        chunk = wrapped(*args, **kwargs)
-        guard(self._count, raw, chunk)
-        return chunk
+    def _read(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        data = wrapped(*args, **kwargs)
+        guard(self._count, raw, data)
+        return data
 
-    def _count(self, raw: Any, chunk: bytes) -> None:
-        counted = self._streamed.get(raw) or ongoing_progress()[1]
-        if counted is not None:
-            counted.chunks += len(chunk)
+    def _count(self, raw: Any, data: bytes) -> None:
+        # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
+        reader = self._streamed.get(raw) or ongoing_progress()[1]
+        if reader is not None:
+            reader.received += len(data)
 
     def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         guard(self._ended, raw)
@@ -76,7 +78,7 @@ class Streams:
     def _ended(self, raw: Any) -> None:
         streamed = self._streamed.pop(raw, None)
         if streamed is not None:
-            streamed.bodies.record(streamed, max(raw.tell(), streamed.chunks), _ending(raw, streamed))
+            streamed.bodies.record(streamed, streamed.received, _ending(raw, streamed))
 
 
 def _ending(raw: Any, streamed: _Streamed) -> str:

@@ -28,18 +28,18 @@ class Progress:
         returned: when urllib3 had the header or an error, in nanoseconds of the performance counter.
         resolving: when the host name began to be resolved, by the same clock, while it is.
         connecting: when the first address began to be connected to, by the same clock.
-        chunks: the bytes of the response body's chunks so far, which urllib3 does not count.
+        received: the bytes of the response's body so far.
     """
 
     __slots__ = (
         "adapted",
         "answer",
-        "chunks",
         "connecting",
         "error",
         "following",
         "pool",
         "raw",
+        "received",
         "resolving",
         "returned",
         "session",
@@ -60,7 +60,7 @@ class Progress:
         self.returned: int | None = None
         self.resolving: int | None = None
         self.connecting: int | None = None
-        self.chunks = 0
+        self.received = 0
 
 
 def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
@@ -90,8 +90,9 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     status = _status(getattr(raw, "status", None) if answer is None else answer.status_code)
     version = _VERSIONS.get(getattr(raw, "version", 0))
     if call.telemetry.config.body_sizes:
-        call.sizes = _sent(call.request), _received(raw, progress)
+        call.sizes = _sent(call.request), None if raw is None else progress.received
     error = error or progress.error
+    progress.error = None  # it refers to the frame that it came through, and that to this progress
     if error is not None:
         return call.fail(error, status, version)
     headers = getattr(raw, "headers", None) if answer is None else answer.headers
@@ -117,10 +118,6 @@ def _sent(request: PreparedRequest) -> int | None:
     if length is not None:
         return int(length)
     return 0 if request.body is None else None  # sent in chunks, by whatever yields them
-
-
-def _received(raw: Any, progress: Progress) -> int | None:
-    return max(raw.tell(), progress.chunks) if hasattr(raw, "release_conn") else None
 
 
 def _status(status: object) -> int | None:

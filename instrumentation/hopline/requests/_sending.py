@@ -95,7 +95,7 @@ class Sending:
 
 def _start(telemetry: ClientTelemetry | None, session: Session, request: PreparedRequest) -> ClientCall | None:
     # What is not a prepared request is for requests itself to refuse.
-    if telemetry is None or not isinstance(getattr(request, "url", None), str):
+    if telemetry is None or not hasattr(request, "body") or not isinstance(request.url, str):
         return None
     call = telemetry.start(*line_and_header(request))
     if call is not None:
