@@ -227,7 +227,7 @@ class ServerCall:
         error_type = None if error is None else error_type_of(error)
         told = operation.outcome(self.status, self._request.version, route, error_type)
         if span.is_recording():
-            span.set_attributes(dict(told.span_attributes))
+            span.set_attributes(told.span_attributes)
             span.set_attributes(known({FUNCTION: self.function, OUTCOME: outcome, REQUEST_ID: _request_id()}))
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else _description(error))
