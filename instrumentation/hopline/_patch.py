@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from logging import getLogger
 from types import ModuleType
 from typing import Any
 
 import wrapt
 
+_logger = getLogger(__name__)
+
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
 class Patch:
-    """A wrapper around one attribute of one module.
+    """A wrapper around one attribute of one module; a module that has no such attribute is left as it is.
 
     Args:
         module: the module's name; applying the patch does not import it.
@@ -27,6 +30,7 @@ class Patch:
         self._wrapper = wrapper
         self._waiting = False
         self._applied = False
+        self._inherited = False
         self._installed: Any = None
         # Its truth says whether the installed wrapper is on. A list, for wrapt tests that without calling Python.
         self._switch: list[bool] = []
@@ -48,7 +52,10 @@ class Patch:
             return
         parent, attribute, current = wrapt.resolve_path(self._module, self._path)
         if current is self._installed:
-            setattr(parent, attribute, current.__wrapped__)
+            if self._inherited:
+                delattr(parent, attribute)
+            else:
+                setattr(parent, attribute, current.__wrapped__)
             self._installed = None
 
     def _imported(self, module: ModuleType) -> None:
@@ -57,12 +64,17 @@ class Patch:
             self._install(module)
 
     def _install(self, module: ModuleType) -> None:
-        parent, attribute, current = wrapt.resolve_path(module, self._path)
+        try:
+            parent, attribute, current = wrapt.resolve_path(module, self._path)
+        except AttributeError:
+            _logger.debug("%s has no %s: what it would tell is not told", self._module, self._path)
+            return
         if self._installed is not None and _stands_on(current, self._installed):
             self._switch[:] = [True]
             return
         # One that cannot be found any more stays off; should it still be called, it only passes on.
         self._switch = [True]
+        self._inherited = attribute not in vars(parent)
         self._installed = wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
         setattr(parent, attribute, self._installed)
 

@@ -12,16 +12,17 @@ _logger = getLogger("hopline")
 T = TypeVar("T")
 
 
-def read(name: str, parse: Callable[[str], T], default: T) -> T:
+def read(name: str, parse: Callable[[str], T], default: T, *, wrong: T | None = None) -> T:
     """Read the environment variable ``name``.
 
     Args:
         name: the variable.
         parse: turns its text into the value; raises ``ValueError`` with the reason when it cannot.
-        default: used when the variable is unset or empty, or when its value is wrong.
+        default: used when the variable is unset or empty.
+        wrong: used when the value is wrong, which one WARNING reports; ``default`` unless given.
 
     Returns:
-        The parsed value or the default. A wrong value is reported in one WARNING.
+        The parsed value, or what is used in its place.
     """
     text = environ.get(name, "").strip()
     if not text:
@@ -29,8 +30,9 @@ def read(name: str, parse: Callable[[str], T], default: T) -> T:
     try:
         return parse(text)
     except ValueError as error:
-        _logger.warning("%s=%r is not usable (%s); using %r instead", name, text, error, default)
-        return default
+        used = default if wrong is None else wrong
+        _logger.warning("%s=%r is not usable (%s); using %r instead", name, text, error, used)
+        return used
 
 
 def boolean(text: str) -> bool:

@@ -9,3 +9,24 @@ OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE = "OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE"
 OTEL_PYTHON_HOPLINE_TRUST_INCOMING = "OTEL_PYTHON_HOPLINE_TRUST_INCOMING"
 """``true`` (default): a valid incoming request id is kept and a deadline heeded; ``false``: each incoming request
 gets a new id and no deadline."""
+
+OTEL_PYTHON_HOPLINE_PROPAGATE_TRACE = "OTEL_PYTHON_HOPLINE_PROPAGATE_TRACE"
+"""The hosts that may receive the trace context: comma-separated patterns; ``*`` (default): all; ``!host`` denies."""
+
+OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE = "OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE"
+"""The hosts that may receive baggage, in the same form."""
+
+OTEL_PYTHON_HOPLINE_PROPAGATE_REQUEST_ID = "OTEL_PYTHON_HOPLINE_PROPAGATE_REQUEST_ID"
+"""The hosts that may receive the request id, in the same form."""
+
+OTEL_PYTHON_HOPLINE_PROPAGATE_DEADLINE = "OTEL_PYTHON_HOPLINE_PROPAGATE_DEADLINE"
+"""The hosts that may receive the deadline, in the same form."""
+
+OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED = "OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED"
+"""``true`` (default): requests to excluded URLs, which get no span, still carry trace context and ids."""
+
+OTEL_PYTHON_HOPLINE_URL_TEMPLATES = "OTEL_PYTHON_HOPLINE_URL_TEMPLATES"
+"""Rules that name URLs, comma-separated: ``api.example.com/users/{id},*/health``; the first that matches counts."""
+
+OTEL_PYTHON_HOPLINE_BODY_SIZES = "OTEL_PYTHON_HOPLINE_BODY_SIZES"
+"""``true``: also record ``http.client.request.body.size`` and ``http.client.response.body.size``; default ``false``."""

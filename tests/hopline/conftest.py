@@ -1,11 +1,92 @@
-from contextvars import Context
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
 
 import pytest
+from opentelemetry import propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from hopline import Context, _guard
+from hopline.propagators import RequestIdPropagator
+from loopback import LoopbackServer
+from telemetry import Telemetry
+
+
+@pytest.fixture(autouse=True)
+def no_request() -> Iterator[None]:
+    """Each test begins and ends outside of any request, whatever its fixtures set."""
+    Context.clear()
+    yield
+    Context.clear()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem):
-    """Run each test in an execution context of its own, so that what it sets ends with it."""
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """Run each test in an execution context of its own: what it sets itself ends with it."""
     names = pyfuncitem._fixtureinfo.argnames
-    Context().run(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
+    copy_context().run(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
     return True
+
+
+@pytest.fixture(autouse=True)
+def no_errors_so_far() -> None:
+    """Each kind of error is logged as if it were the first."""
+    _guard._stopped.clear()
+
+
+@pytest.fixture(autouse=True)
+def hoplines_propagators() -> Iterator[None]:
+    before = propagate.get_global_textmap()
+    propagators = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator()]
+    propagate.set_global_textmap(CompositePropagator(propagators))
+    yield
+    propagate.set_global_textmap(before)
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    telemetry = Telemetry()
+    yield telemetry
+    telemetry.shutdown()
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def other_server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """Run a program in a fresh interpreter; gives what it printed."""
+
+    def run(program: str) -> str:
+        finished = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    return run

@@ -12,7 +12,6 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import (
     HTTP_REQUEST_METHOD,
     HTTP_REQUEST_METHOD_ORIGINAL,
-    HTTP_REQUEST_RESEND_COUNT,
     HTTP_RESPONSE_STATUS_CODE,
 )
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
@@ -22,12 +21,23 @@ from opentelemetry.semconv.schemas import Schemas
 
 from hopline.destinations import Destination
 
-__all__ = ["HTTP_REQUEST_RESEND_COUNT", "REQUEST_ID", "URL_FULL"]
-
 Value = str | int | float | bool
 
 SCHEMA_URL = Schemas.V1_38_0.value
 REQUEST_ID = "hopline.request_id"
+OUTCOME = "hopline.outcome"
+CANCELLED = "cancelled"
+PEER_SERVICE = "peer.service"
+
+# How long the phases of an attempt took, in seconds; only those that happened.
+PHASE_QUEUE = "hopline.phase.queue"  # waiting for a connection of the pool to be free
+PHASE_DNS = "hopline.phase.dns"
+PHASE_CONNECT = "hopline.phase.connect"
+PHASE_TLS = "hopline.phase.tls"
+PHASE_HEADERS = "hopline.phase.headers"  # from the start of the attempt to the response's header
+CONNECTION_REUSED = "hopline.connection.reused"
+DNS_CACHE_HIT = "hopline.dns.cache_hit"
+URL_TEMPLATE = "url.template"
 
 KNOWN_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
 OTHER_METHOD = "_OTHER"
@@ -43,8 +53,12 @@ _OLD_NAMES = {
 }
 
 # Beyond these bounds, which only a hostile peer or caller reaches, things are made anew each time.
-_MAX_METHODS = 32
+_MAX_OPERATIONS = 256
 _MAX_OUTCOMES = 128
+
+
+# status, protocol version, error type, whether the status is expected
+_Ending = tuple[int | None, str | None, str | None, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +82,42 @@ class Operation:
 
     __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "span_name")
 
-    def __init__(self, method: str, destination: Destination, words: Words) -> None:
+    def __init__(self, method: str, template: str | None, destination: Destination, words: Words) -> None:
         known = words.method(method)
-        self.span_name = "HTTP" if known == OTHER_METHOD else known
-        self.metric_attributes = _without_none(
-            {HTTP_REQUEST_METHOD: known, SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port}
-        )
+        name = "HTTP" if known == OTHER_METHOD else known
+        self.span_name = name if template is None else f"{name} {template}"
+        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **origin_attributes(destination)}
+        if template is not None:
+            self.metric_attributes[URL_TEMPLATE] = template
         original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
         self.attributes = words.spoken({**self.metric_attributes, **original})
         self._old_names = words.old_names
-        self._outcomes: dict[tuple[int | None, str | None, str | None], Outcome] = {}
+        self._outcomes: dict[_Ending, Outcome] = {}
 
-    def outcome(self, status: int | None, version: str | None, error_type: str | None = None) -> Outcome:
-        """How a response, an error or both are told.
+    def outcome(
+        self, status: int | None, version: str | None, error_type: str | None = None, *, expected: bool = False
+    ) -> Outcome:
+        """How a response, an error or both are told; neither of them means that the caller cancelled the call.
 
         Args:
             status: the response's status code, or None if there was no response.
             version: the protocol version, for instance ``1.1``, if known.
             error_type: the fully-qualified name of the exception that ended the attempt, if one did.
+            expected: whether the status is no error, though it is 400 or more.
         """
-        key = (status, version, error_type)
+        key = (status, version, error_type, expected)
         return self._outcomes.get(key) or self._met(key)
 
-    def _met(self, key: tuple[int | None, str | None, str | None]) -> Outcome:
-        status, version, error_type = key
-        if error_type is None and status is not None and status >= 400:
+    def _met(self, key: _Ending) -> Outcome:
+        status, version, error_type, expected = key
+        if error_type is None and status is not None and status >= 400 and not expected:
             error_type = str(status)
         ending = _without_none(
             {
                 HTTP_RESPONSE_STATUS_CODE: status,
                 NETWORK_PROTOCOL_VERSION: version,
                 ERROR_TYPE: error_type,
+                OUTCOME: CANCELLED if status is None and error_type is None else None,
             }
         )
         metric_attributes = {**self.metric_attributes, **ending}
@@ -125,14 +144,15 @@ class Words:
     known_methods: Collection[str] = KNOWN_METHODS
     old_names: bool = False
 
-    def operation(self, method: str, destination: Destination) -> Operation:
-        """One method on one destination, prepared when it is first met."""
-        known: Operation | None = destination.operations.get(method)
+    def operation(self, method: str, template: str | None, destination: Destination) -> Operation:
+        """One method, and perhaps one URL template, on one destination, prepared when it is first met."""
+        key = method if template is None else (method, template)
+        known: Operation | None = destination.operations.get(key)
         if known is not None:
             return known
-        operation = Operation(method, destination, self)
-        if len(destination.operations) < _MAX_METHODS:
-            destination.operations[method] = operation
+        operation = Operation(method, template, destination, self)
+        if len(destination.operations) < _MAX_OPERATIONS:
+            destination.operations[key] = operation
         return operation
 
     def method(self, method: str) -> str:
@@ -144,6 +164,13 @@ class Words:
     def spoken(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
         """``attributes``, with their old names beside them if this configuration asks for that."""
         return _doubled(attributes) if self.old_names else dict(attributes)
+
+
+def origin_attributes(destination: Destination) -> dict[str, Value]:
+    """The attributes that tell a destination."""
+    return _without_none(
+        {SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name}
+    )
 
 
 def error_type_of(error: BaseException) -> str:

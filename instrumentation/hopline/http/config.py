@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from os import environ
 from typing import Any
 
-from hopline._settings import comma_separated, read
+from hopline._settings import boolean, comma_separated, read
+from hopline.destinations import KINDS, DestinationRules, UrlTemplate
+from hopline.environment_variables import (
+    OTEL_PYTHON_HOPLINE_BODY_SIZES,
+    OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED,
+    OTEL_PYTHON_HOPLINE_URL_TEMPLATES,
+)
+from hopline.hosts import HostGlobs
 from hopline.http.attributes import KNOWN_METHODS, Words
 from hopline.http.headers import CapturedHeaders
 
@@ -30,6 +37,9 @@ class HttpConfig:
         request_headers: the request header fields to capture, or None.
         response_headers: the response header fields to capture, or None.
         boundaries: the duration histogram's buckets, in seconds.
+        rules: what holds for which destination: propagation, templates, expected statuses.
+        propagate_to_excluded: whether requests to excluded URLs carry trace context and ids.
+        body_sizes: whether the sizes of request and response bodies are measured.
     """
 
     words: Words = field(default_factory=Words)
@@ -39,6 +49,9 @@ class HttpConfig:
     request_headers: CapturedHeaders | None = None
     response_headers: CapturedHeaders | None = None
     boundaries: tuple[float, ...] = DURATION_BOUNDARIES
+    rules: DestinationRules = field(default_factory=DestinationRules)
+    propagate_to_excluded: bool = True
+    body_sizes: bool = False
 
     @classmethod
     def of_client(cls, library: str, arguments: Mapping[str, Any]) -> HttpConfig:
@@ -56,6 +69,11 @@ class HttpConfig:
             request_headers=_captured("http.request.header", "CLIENT_REQUEST"),
             response_headers=_captured("http.response.header", "CLIENT_RESPONSE"),
             boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+            rules=_rules(arguments),
+            propagate_to_excluded=_switch(
+                "propagate_to_excluded", arguments, OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED, default=True
+            ),
+            body_sizes=_switch("body_sizes", arguments, OTEL_PYTHON_HOPLINE_BODY_SIZES, default=False),
         )
 
 
@@ -65,9 +83,43 @@ def _words() -> Words:
     return Words(known_methods=frozenset(known) or KNOWN_METHODS, old_names="http/dup" in opt_in)
 
 
+def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
+    templates = arguments.get("url_templates")
+    expected: Mapping[str, Iterable[int]] = arguments.get("expected_statuses") or {}
+    return DestinationRules(
+        propagation={kind: hosts for kind in KINDS if (hosts := _propagation(kind, arguments)) is not None},
+        templates=read(OTEL_PYTHON_HOPLINE_URL_TEMPLATES, _templates, ())
+        if templates is None
+        else _templates(templates),
+        expected=tuple((HostGlobs((hosts,)), frozenset(statuses)) for hosts, statuses in expected.items()),
+    )
+
+
+def _propagation(kind: str, arguments: Mapping[str, Any]) -> HostGlobs | None:
+    argument = arguments.get(f"propagate_{kind}")
+    if argument is not None:
+        return HostGlobs(_entries(argument))
+    # A list with a mistake in it lets nobody receive the header: letting everybody would leak what it protects.
+    variable = f"OTEL_PYTHON_HOPLINE_PROPAGATE_{kind.upper()}"
+    return read(variable, lambda text: HostGlobs(_entries(text)), None, wrong=HostGlobs(()))
+
+
+def _templates(rules: str | Iterable[str]) -> tuple[UrlTemplate, ...]:
+    return tuple(UrlTemplate(rule) for rule in _entries(rules))
+
+
+def _entries(argument: str | Iterable[str]) -> tuple[str, ...]:
+    return comma_separated(argument) if isinstance(argument, str) else tuple(argument)
+
+
+def _switch(name: str, arguments: Mapping[str, Any], variable: str, *, default: bool) -> bool:
+    argument = arguments.get(name)
+    return read(variable, boolean, default) if argument is None else bool(argument)
+
+
 def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[str] | None:
     if argument is not None:
-        return _any_of(comma_separated(argument) if isinstance(argument, str) else argument)
+        return _any_of(_entries(argument))
     general = read("OTEL_PYTHON_EXCLUDED_URLS", _patterns, None)
     return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
 

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from hopline.http.client import ClientTelemetry
-from hopline.http.config import HttpConfig
-from hopline.requests._sending import Sending
+from hopline.requests._instrumentation import instrumentation, make_telemetry
+from hopline.requests._sending import Setup
 
 if TYPE_CHECKING:
     from requests import Session
-
-_sending = Sending()
 
 
 class RequestsInstrumentor(BaseInstrumentor):
@@ -38,22 +35,23 @@ class RequestsInstrumentor(BaseInstrumentor):
 
         Args:
             **kwargs: ``tracer_provider`` and ``meter_provider`` (default: the global ones);
-                ``request_hook(span, request)``, called when a span has started, before the request is sent;
+                ``request_hook(span, request)``, called when a span has started, before its request is sent;
                 ``response_hook(span, request, response)``, called before a span ends;
-                ``excluded_urls``, comma-separated regular expressions of URLs that get no span;
-                ``duration_histogram_boundaries``, the buckets of ``http.client.request.duration`` in seconds.
+                ``excluded_urls``, comma-separated regular expressions of URLs that get no span, and
+                ``propagate_to_excluded``, whether their requests carry ids all the same;
+                ``duration_histogram_boundaries``, the buckets of ``http.client.request.duration`` in seconds;
+                ``propagate_trace``, ``propagate_baggage``, ``propagate_request_id`` and ``propagate_deadline``, the
+                patterns of hosts that may receive each; ``url_templates``, rules such as ``*/users/{id}``;
+                ``expected_statuses``, by host pattern the statuses that are no error; ``body_sizes``, whether the
+                sizes of bodies are measured. What is not given is as the environment says.
 
         Raises:
             ValueError: if an argument cannot be used.
         """
-        config = HttpConfig.of_client("REQUESTS", kwargs)
-        telemetry = ClientTelemetry(
-            "hopline.requests", config, kwargs.get("tracer_provider"), kwargs.get("meter_provider")
-        )
-        _sending.instrument_all(telemetry)
+        instrumentation.instrument_all(make_telemetry(kwargs))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        _sending.uninstrument_all()
+        instrumentation.uninstrument_all()
 
     @staticmethod
     def uninstrument_session(session: Session) -> None:
@@ -62,4 +60,4 @@ class RequestsInstrumentor(BaseInstrumentor):
         Args:
             session: the session to leave alone from now on.
         """
-        _sending.uninstrument_session(session)
+        instrumentation.set_up(session, Setup(telemetry=None))

@@ -3,82 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from opentelemetry.context import attach, detach
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.http.client import ClientCall, ClientTelemetry, ongoing_call
+from hopline.http.call import ClientCall
+from hopline.http.client import ClientTelemetry
+from hopline.requests._bodies import Streams
+from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-_VERSIONS = {10: "1.0", 11: "1.1", 20: "2"}
+PreRequest = Callable[["PreparedRequest"], "PreparedRequest | None"]
+PostRequest = Callable[["PreparedRequest", "Response | BaseException"], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How one session is told of.
+
+    Attributes:
+        telemetry: what its calls are told to, or None if they are not.
+        pre_request: called with each request before it is sent; one that it returns is sent in its place.
+        post_request: called with each request and its response, or the exception that came instead.
+    """
+
+    telemetry: ClientTelemetry | None
+    pre_request: PreRequest | None = None
+    post_request: PostRequest | None = None
 
 
 class Sending:
-    """The patches of requests, and which telemetry each session has."""
+    """The patches around a send.
 
-    def __init__(self) -> None:
-        self._for_all: ClientTelemetry | None = None
-        self._for_session: WeakKeyDictionary[Session, ClientTelemetry | None] = WeakKeyDictionary()
-        self._patches = (
+    Args:
+        setup_of: tells how a session is told of, or None if it is not.
+        streams: measures the bodies that are read after their call.
+    """
+
+    def __init__(self, setup_of: Callable[[Session], Setup | None], streams: Streams) -> None:
+        self._setup_of = setup_of
+        self._streams = streams
+        self.patches = (
             Patch("requests.sessions", "Session.send", self._send),
             Patch("requests.sessions", "SessionRedirectMixin.resolve_redirects", _resolve_redirects),
+            Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
         )
 
-    def instrument_all(self, telemetry: ClientTelemetry) -> None:
-        """Tell of every session, of those made earlier too."""
-        self._for_all = telemetry
-        for patch in self._patches:
-            patch.apply()
-
-    def uninstrument_all(self) -> None:
-        """Tell of no session any more."""
-        self._for_all = None
-        for patch in self._patches:
-            patch.remove()
-
-    def uninstrument_session(self, session: Session) -> None:
-        """Do not tell of one session."""
-        self._for_session[session] = None
-
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
-        request = args[0] if args else kwargs.get("request")
-        outer = ongoing_call()
-        if outer is not None and outer.owner is session and outer.answer is not None:
-            guard(_next_hop, outer, request)
-            outer.answer = response = _attempt(outer, wrapped, args, kwargs)
-            outer.stop()
-            return response
-        call = guard(self._start, session, request)
-        if call is None:
+        setup = guard(self._setup_of, session)
+        if setup is None:
             return wrapped(*args, **kwargs)
-        response = _attempt(call, wrapped, args, kwargs)
-        guard(_finish, call, response)
+        if setup.pre_request is None and setup.post_request is None:
+            return self._told(setup, wrapped, session, args, kwargs)
+        request = args[0] if args else kwargs.get("request")
+        if setup.pre_request is not None:
+            request = guard(setup.pre_request, request) or request
+        others = {name: value for name, value in kwargs.items() if name != "request"}
+        try:
+            response = self._told(setup, wrapped, session, (request,), others)
+        except BaseException as error:
+            _after(setup, request, error)
+            raise
+        _after(setup, request, response)
         return response
 
-    def _start(self, session: Session, request: PreparedRequest) -> ClientCall | None:
-        telemetry = self._for_all
-        if self._for_session:
-            telemetry = self._for_session.get(session, telemetry)
-        # What is not a prepared request is for requests itself to refuse.
-        if telemetry is None or not isinstance(getattr(request, "url", None), str):
-            return None
-        call = telemetry.start(*_line_and_header(request))
-        if call is not None:
-            call.owner = session
-        return call
+    def _told(
+        self, setup: Setup, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
+    ) -> Response:
+        request = args[0] if args else kwargs.get("request")
+        outer, progress = ongoing_progress()
+        if outer is not None and progress is not None and progress.following and progress.session is session:
+            guard(next_attempt, outer, request)
+            progress.answer = response = _attempt(outer, wrapped, args, kwargs)
+            progress.following = True
+            outer.stop()
+            return response
+        call = guard(_start, setup.telemetry, session, request)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
+        outcome = guard(end, call)
+        if outcome is not None and (kwargs.get("stream") or session.stream):
+            guard(self._streams.watch, call, outcome, response)
+        return response
 
 
-def _resolve_redirects(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
-    call = ongoing_call()
-    # Called by `send` on each answer; with yield_requests only to prepare the next request, not to send it.
-    if call is not None and call.owner is session and not kwargs.get("yield_requests"):
-        call.answer = args[0] if args else kwargs.get("resp")
-    return wrapped(*args, **kwargs)
+def _start(telemetry: ClientTelemetry | None, session: Session, request: PreparedRequest) -> ClientCall | None:
+    # What is not a prepared request is for requests itself to refuse.
+    if telemetry is None or not hasattr(request, "body") or not isinstance(request.url, str):
+        return None
+    call = telemetry.start(*line_and_header(request))
+    if call is not None:
+        call.progress = Progress(session)
+    return call
 
 
 def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
@@ -86,44 +108,41 @@ def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwar
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
-        guard(_fail, call, error)
+        guard(end, call, error)
         raise
     finally:
         detach(token)
 
 
-def _next_hop(call: ClientCall, request: PreparedRequest) -> None:
-    answer, call.answer = call.answer, None
-    _finish(call, answer)
-    call.resend(*_line_and_header(request))
+def _after(setup: Setup, request: PreparedRequest, result: Response | BaseException) -> None:
+    if setup.post_request is not None:
+        guard(setup.post_request, request, result)
 
 
-def _finish(call: ClientCall, response: Response) -> None:
-    call.finish(_status(response), _version(response), response.headers, response)
+def _resolve_redirects(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
+    _, progress = ongoing_progress()
+    # `send` asks for each answer; with yield_requests only to prepare the next request, not to send it.
+    if progress is not None and progress.session is session and not kwargs.get("yield_requests"):
+        progress.answer = args[0] if args else kwargs.get("resp")
+        progress.following = True
+    return wrapped(*args, **kwargs)
 
 
-def _fail(call: ClientCall, error: BaseException) -> None:
-    answer = call.answer or getattr(error, "response", None)
-    if answer is None:
-        call.fail(error)
-    else:
-        call.fail(error, _status(answer), _version(answer))
-
-
-def _line_and_header(request: PreparedRequest) -> tuple[str, str, Any, PreparedRequest]:
-    headers: Any = request.headers
-    if headers is None:
-        # Only where the application filled in a PreparedRequest by hand; requests takes it either way.
-        from requests.structures import CaseInsensitiveDict
-
-        request.headers = headers = CaseInsensitiveDict()
-    return request.method or "", request.url or "", headers, request
-
-
-def _status(response: Response) -> int | None:
-    status = response.status_code
-    return status if isinstance(status, int) else None
-
-
-def _version(response: Response) -> str | None:
-    return _VERSIONS.get(getattr(response.raw, "version", 0))
+def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, kwargs: Any) -> Response:
+    call, progress = ongoing_progress()
+    if call is None or progress is None:
+        return wrapped(*args, **kwargs)
+    if progress.adapted:
+        # Once more within one send: authentication that answers a challenge does that.
+        guard(next_attempt, call, args[0] if args else kwargs["request"])
+    progress.adapted = True
+    token = attach(call.context)
+    try:
+        progress.answer = response = wrapped(*args, **kwargs)
+    except BaseException as error:
+        # Not the end yet: an adapter of the application's own may catch it and try again.
+        progress.error = error
+        raise
+    finally:
+        detach(token)
+    return response

@@ -1,0 +1,86 @@
+"""How many distinct names there may be: what comes beyond is named `other`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from hopline_statsd.fields import Field
+
+_logger = logging.getLogger(__name__)
+
+OTHER = "other"
+
+Values = Mapping[Field, str]
+
+
+class NameBudget:
+    """Admits distinct names up to a limit, then merges: the field that varies most becomes `other`.
+
+    A twentieth of the limit is kept for merged names. Where even that is used up, all fields become `other`.
+
+    Args:
+        limit: How many distinct names there may be at most.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._ordinary = limit - max(1, limit // 20)
+        # Reentrant: a signal handler may end a span while this very thread makes a name.
+        self._lock = threading.RLock()
+        self._names: set[bytes] = set()
+        self._seen: defaultdict[tuple[str, Field], set[str]] = defaultdict(set)
+        self._warned: set[tuple[str, Field]] = set()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, rule: str, values: Values, render: Callable[[Values], bytes]) -> bytes:
+        """Make a name that the budget allows.
+
+        Args:
+            rule: The id of the rule that makes the name.
+            values: The values of its fields.
+            render: Makes the name of the values.
+
+        Returns:
+            The name, of the values or of some of them and `other`.
+        """
+        name = render(values)
+        with self._lock:
+            if name in self._names:
+                return name
+            if not values or len(self._names) < self._ordinary:
+                for field, value in values.items():
+                    self._seen[rule, field].add(value)
+                self._names.add(name)
+                return name
+            return self._merged(rule, dict(values), render)
+
+    def _merged(self, rule: str, values: dict[Field, str], render: Callable[[Values], bytes]) -> bytes:
+        left = set(values)
+        while left:
+            widest = max(left, key=lambda field: (len(self._seen[rule, field]), field.names))
+            left.remove(widest)
+            self._warn(rule, widest, values[widest])
+            values[widest] = OTHER
+            name = render(values)
+            if name in self._names or len(self._names) < self._limit:
+                break
+        self._names.add(name)
+        return name
+
+    def _warn(self, rule: str, field: Field, value: str) -> None:
+        if (rule, field) in self._warned:
+            return
+        self._warned.add((rule, field))
+        _logger.warning(
+            "There are %s distinct statsd names, no more are made (OTEL_EXPORTER_STATSD_MAX_NAMES): "
+            "from now on {%s} of rule %r is 'other' where it is new, the first was %r",
+            self._limit,
+            ",".join(field.names),
+            rule,
+            value[:100],
+        )

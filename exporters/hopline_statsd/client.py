@@ -1,0 +1,241 @@
+"""A statsd client: `StatsdClient(config).timing("jobs.import", 12.5)`. The exporters send with it, too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from hopline_statsd.config import StatsdConfig
+from hopline_statsd.exits import EXIT_TIMEOUT, close_with
+from hopline_statsd.fields import text_of
+from hopline_statsd.lines import DIALECTS, MAX_VALUE, Dialect, dotted, number, segment
+from hopline_statsd.namer import LineType
+from hopline_statsd.sender import Sender
+from hopline_statsd.stats import INVALID, StatsdStats
+from hopline_statsd.values import DURATION, finite
+
+Tags = Mapping[str, object]
+
+_MAX_TEMPLATES = 8192
+
+
+class _Templates:
+    """The line templates of one type; a bounded cache.
+
+    Args:
+        prefix: What every name starts with, with its dot, or nothing.
+        dialect: How lines are written.
+        line_type: What kind of line it is.
+
+    Attributes:
+        by_name: The templates without tags that were made so far. A plain `dict`, which is looked up in
+            fastest.
+    """
+
+    def __init__(self, prefix: str, dialect: Dialect, line_type: LineType) -> None:
+        self.by_name: dict[str, bytes] = {}
+        self._prefix = prefix
+        self._dialect = dialect
+        self._line_type = line_type
+        self._tagged: dict[object, bytes] = {}
+
+    def named(self, name: str) -> bytes:
+        """Return the template for a name."""
+        template = self.by_name.get(name)
+        if template is None:
+            if len(self.by_name) >= _MAX_TEMPLATES:
+                self.by_name.clear()
+            template = self.by_name[name] = self._make(name, {})
+        return template
+
+    def tagged(self, name: str, tags: Tags) -> bytes:
+        """Return the template for a name and tags."""
+        key = (name, tuple(tags.items()))
+        template = self._tagged.get(key)
+        if template is None:
+            if len(self._tagged) >= _MAX_TEMPLATES:
+                self._tagged.clear()
+            template = self._tagged[key] = self._make(name, tags)
+        return template
+
+    def _make(self, name: str, tags: Tags) -> bytes:
+        dialect, (type_, conversion, rate) = self._dialect, self._line_type
+        whole = self._prefix + (dotted(name) or segment(name))
+        texts = {key: text_of(value) for key, value in tags.items()}
+        if not dialect.has_tags:
+            whole = ".".join([whole, *(segment(text) for text in texts.values())])
+            return dialect.template(whole, type_, conversion, rate=rate)
+        cleaned = {dialect.tag_key(key): dialect.tag_value(text) for key, text in texts.items()}
+        return dialect.template(whole, type_, conversion, cleaned, rate)
+
+
+class StatsdClient:
+    """Sends metrics to a statsd server: any thread may call it, none ever waits for the server.
+
+    Lines are packed into packets; one that is not full is sent after `flush_interval`. What cannot be sent is
+    counted, see `stats`. In a forked child the client goes on with a socket of its own. At the end of the
+    process, or of the client, what is left is sent.
+
+    Args:
+        config: The settings; those of the environment by default. The service name of a resource is not
+            known here: without a prefix names begin with their own first segment.
+    """
+
+    def __init__(self, config: StatsdConfig | None = None) -> None:
+        self.config = StatsdConfig.from_environment() if config is None else config
+        self._dialect = DIALECTS[self.config.dialect]
+        self._rate = self.config.sample_rate
+        self._sender = Sender(self.config)
+        self._entries = self._sender.entries
+        self._room = self._sender.room
+        self._timers = self._templates(self.config.timer_type, DURATION)
+        self._known_timers = self._timers.by_name
+        self._counters = self._templates("c")
+        self._histograms = self._templates("h", DURATION)
+        self._distributions = self._templates("d", DURATION)
+        self._gauges = self._templates("g")
+        self._sets = self._templates("s")
+        if self._rate < 1.0:
+            self.timing = self._sampled_timing  # type: ignore[method-assign]
+        self._finalizer = close_with(self, self._sender)
+
+    def timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
+        """Send a duration.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            milliseconds: 0 to 1e15, sent with the resolution of a microsecond; another value is dropped and
+                counted.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        # False for NaN, too.
+        if 0.0 <= milliseconds <= MAX_VALUE:
+            try:
+                template = self._known_timers[name] if tags is None else self._timers.tagged(name, tags)
+            except KeyError:
+                template = self._timers.named(name)
+            entries = self._entries
+            entries += (template, milliseconds)
+            if len(entries) > self._room[0]:
+                self._sender.relieve()
+        else:
+            self._sender.tally.dropped(INVALID)
+
+    def _sampled_timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
+        """Take the place of `timing` in a client that samples, so that it need not ask whether it does."""
+        if self._is_chosen():
+            StatsdClient.timing(self, name, milliseconds, tags)
+
+    def increment(self, name: str, value: float = 1, tags: Tags | None = None) -> None:
+        """Add to a counter.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            value: A number within ±1e15; another one is dropped and counted.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        checked = finite(value, 1.0)
+        if checked is None:
+            self._sender.tally.dropped(INVALID)
+        elif self._is_chosen():
+            self.put(_template(self._counters, name, tags), number(checked))
+
+    def gauge(self, name: str, value: float, tags: Tags | None = None) -> None:
+        """Set a gauge. It is never sampled.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            value: A number within ±1e15; another one is dropped and counted.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        checked = finite(value, 1.0)
+        if checked is None:
+            self._sender.tally.dropped(INVALID)
+        else:
+            self.put(b"%s", self._dialect.gauge(_template(self._gauges, name, tags), checked))
+
+    def set(self, name: str, value: object, tags: Tags | None = None) -> None:
+        """Add a member to a set; the server counts distinct members. It is never sampled.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            value: The member; what may not stand in a line is replaced in its text.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        self.put(_template(self._sets, name, tags), self._dialect.tag_value(text_of(value)).encode())
+
+    def histogram(self, name: str, value: float, tags: Tags | None = None) -> None:
+        """Send a value of which the server makes statistics: `h`, or `ms` in a dialect that has no `h`.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            value: 0 to 1e15 in any unit; another value is dropped and counted.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        self._put_sample(self._histograms, name, value, tags)
+
+    def distribution(self, name: str, value: float, tags: Tags | None = None) -> None:
+        """Send a value for statistics over all senders: `d`, or `ms` in a dialect that has no `d`.
+
+        Args:
+            name: A dotted name; what may not stand in it is replaced.
+            value: 0 to 1e15 in any unit; another value is dropped and counted.
+            tags: Appended to the name, value after value, in the dialect without tags.
+        """
+        self._put_sample(self._distributions, name, value, tags)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Send whatever is there, also in a packet that is not full.
+
+        Args:
+            timeout: Seconds to wait at most for an address, a connection or room in the socket.
+
+        Returns:
+            Whether all of it was handed to the system.
+        """
+        return self._sender.flush(timeout)
+
+    def close(self, timeout: float = EXIT_TIMEOUT) -> None:
+        """Flush, then close the socket; once is enough. Lines that come later are dropped and counted.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+        self._finalizer.detach()
+        self._sender.close(timeout)
+
+    def stats(self) -> StatsdStats:
+        """Return what this process has sent and dropped so far."""
+        return self._sender.stats()
+
+    def put(self, template: bytes, value: Any) -> None:
+        """Send one line, made by `hopline_statsd.lines`.
+
+        Args:
+            template: A template that takes one value.
+            value: The value; bytes for `%s`.
+        """
+        entries = self._entries
+        entries += (template, value)
+        if len(entries) > self._room[0]:
+            self._sender.relieve()
+
+    def _put_sample(self, templates: _Templates, name: str, value: float, tags: Tags | None) -> None:
+        checked = finite(value, 1.0, lowest=0.0)
+        if checked is None:
+            self._sender.tally.dropped(INVALID)
+        elif self._is_chosen():
+            self.put(_template(templates, name, tags), checked)
+
+    def _templates(self, type_: str, conversion: str = "%s") -> _Templates:
+        prefix = f"{dotted(self.config.prefix)}." if self.config.prefix else ""
+        rate = 1.0 if type_ in "gs" else self._rate
+        return _Templates(prefix, self._dialect, LineType(type_, conversion, rate))
+
+    def _is_chosen(self) -> bool:
+        return self._rate == 1.0 or random.random() < self._rate  # noqa: S311  no secret
+
+
+def _template(templates: _Templates, name: str, tags: Tags | None) -> bytes:
+    return templates.named(name) if tags is None else templates.tagged(name, tags)

@@ -1,0 +1,84 @@
+"""What an endpoint URL means: which kind of socket, and where to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+SCHEMES = ("udp", "udp6", "unix", "unixstream", "tcp")
+DEFAULT_PORT = 8125
+DEFAULT_HOST = "localhost"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The address of a statsd server.
+
+    Attributes:
+        scheme: `udp`, `udp6`, `unix` (datagrams), `unixstream` or `tcp`.
+        host: A host name or an IP address without brackets; empty for the unix schemes.
+        port: 1 to 65535.
+        path: The path of the socket for the unix schemes, else empty.
+    """
+
+    scheme: str = "udp"
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    path: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Endpoint:
+        """Read an endpoint URL; `host:port` without a scheme is UDP.
+
+        Args:
+            url: `udp://host:port`, `udp6://[::1]:8125`, `unix:///run/statsd.sock`, `unixstream:///…` or
+                `tcp://…`.
+
+        Returns:
+            The endpoint; the port is 8125 where the URL has none.
+
+        Raises:
+            ValueError: The URL says nothing that can be sent to; the message is the reason.
+        """
+        parts = urlsplit(url if "://" in url else f"udp://{url}")
+        if parts.scheme not in SCHEMES:
+            raise ValueError(f"the scheme is none of {', '.join(SCHEMES)}")
+        if parts.scheme.startswith("unix"):
+            return cls(parts.scheme, "", 0, _path(parts))
+        return cls(parts.scheme, _host(parts), _port(parts))
+
+    @property
+    def is_datagram(self) -> bool:
+        """Whether a packet arrives whole or not at all."""
+        return self.scheme in ("udp", "udp6", "unix")
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"{self.scheme}://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def _path(parts: SplitResult) -> str:
+    if parts.netloc or not parts.path.strip("/"):
+        raise ValueError("a unix endpoint is unix:///absolute/path")
+    return parts.path
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.hostname
+    if not host or any(character.isspace() for character in host):
+        raise ValueError("there is no host")
+    return host
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port is None:
+        return DEFAULT_PORT
+    if port == 0:
+        raise ValueError("the port is not between 1 and 65535")
+    return port

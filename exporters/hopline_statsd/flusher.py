@@ -1,0 +1,111 @@
+"""The background thread of a sender: sends what no full packet took along, and does what may have to wait."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+_logger = logging.getLogger(__name__)
+
+_Wish = Callable[[], None] | None
+
+
+_AFTER_ERROR = 10.0
+
+
+class Flusher:
+    """A daemon thread that calls `tick` when it is due. It sleeps for as long as there is nothing to send.
+
+    Args:
+        tick: Sends what is there; returns the seconds until it wants to be called again, or None: after
+            `work`.
+        interval: Seconds between `work` and the tick that follows.
+    """
+
+    def __init__(self, tick: Callable[[], float | None], interval: float) -> None:
+        self._tick = tick
+        self._interval = interval
+        # SimpleQueue.put may interrupt itself (a signal handler, a finalizer): its documentation promises so.
+        self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
+        self._due: float | None = None
+        self._hurries = False
+        self._thread = threading.Thread(target=self._run, name="hopline-statsd", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; an interpreter that ends starts none, and full packets go out all the same."""
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
+
+    @property
+    def serves(self) -> bool:
+        """Whether somebody else than the caller takes its wishes."""
+        return self._thread.is_alive() and self._thread is not threading.current_thread()
+
+    def work(self) -> None:
+        """Say that there is something to send within the interval."""
+        self._wishes.put(self._within_interval)
+
+    def hurry(self) -> None:
+        """Say that something should be sent as soon as possible."""
+        if not self._hurries:
+            self._hurries = True
+            self._wishes.put(self._now)
+
+    def call(self, function: Callable[[], bool], timeout: float) -> bool:
+        """Have the thread call a function; where there is no thread, call it here.
+
+        Args:
+            function: What to call.
+            timeout: Seconds to wait for its result at most.
+
+        Returns:
+            The function's result; False where the time was over before.
+        """
+        if not self.serves:
+            return function()
+        results: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._wishes.put(lambda: results.put(function()))
+        try:
+            return results.get(timeout=timeout)
+        except queue.Empty:
+            return False
+
+    def stop(self, timeout: float) -> None:
+        """End the thread and wait for its end."""
+        if self.serves:
+            self._wishes.put(None)
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            timeout = None if self._due is None else max(0.0, self._due - time.monotonic())
+            try:
+                wish = self._wishes.get(timeout=timeout)
+            except queue.Empty:
+                self._again(self._guarded_tick())
+                continue
+            if wish is None:
+                return
+            wish()
+
+    def _guarded_tick(self) -> float | None:
+        try:
+            return self._tick()
+        except Exception:
+            _logger.exception("the statsd exporter goes on after an error of its own")
+            return _AFTER_ERROR
+
+    def _again(self, delay: float | None) -> None:
+        self._due = None if delay is None else time.monotonic() + delay
+
+    def _within_interval(self) -> None:
+        if self._due is None:
+            self._again(self._interval)
+
+    def _now(self) -> None:
+        self._hurries = False
+        self._again(0.0)

@@ -1,0 +1,207 @@
+"""From a span to its lines: which rules hold, and what the lines are named, is found out once and cached."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
+
+from hopline_statsd.budget import NameBudget
+from hopline_statsd.config import StatsdConfig
+from hopline_statsd.fields import Attributes, Field, Scope
+from hopline_statsd.lines import MAX_VALUE
+from hopline_statsd.namer import LineType, Name, Namer
+from hopline_statsd.rules import TIMER, Rule, condition_fields
+from hopline_statsd.stats import INVALID, Tally
+from hopline_statsd.values import Reader, conversion_for, reader_for
+
+_UNSAMPLED_TYPES = ("g", "s")
+_MAX_SHAPES = 512
+_MAX_PLANS = 8192
+_NS_PER_MS = 1e6
+
+Flat = tuple[Any, ...] | list[Any]
+"""Templates and values by turns, as `Sender.entries` takes them."""
+
+_Named = tuple[Rule, Name]
+
+
+class Emitter(NamedTuple):
+    """One line of a span.
+
+    Attributes:
+        template: The line, with a place for its value.
+        read: Gets the value from the attributes; None for the duration.
+        rate: The share of the lines that is sent; 1 for all.
+    """
+
+    template: bytes
+    read: Reader | None
+    rate: float
+
+
+Plan = bytes | tuple[Emitter, ...]
+"""The lines of a span. Mostly it is one, of the duration, never left out: then it is that line's template."""
+
+
+class _Shape:
+    """Spans whose attributes have the same names, and the plans for those that the rules tell apart."""
+
+    __slots__ = ("getter", "plans", "reads", "rules")
+
+    def __init__(self, rules: tuple[_Named, ...], attributes: Attributes) -> None:
+        fields = [field for rule, name in rules for field in (*name.fields, *condition_fields(rule.when))]
+        short, self.reads = _told_apart_by(fields, attributes)
+        self.rules = rules
+        self.getter: Callable[[Any], Any] = itemgetter(*short) if short else _nothing
+        self.plans: dict[Any, Plan] = {}
+
+
+class SpanNames:
+    """Makes the lines of spans that have one resource.
+
+    Args:
+        config: The rules, the dialect, the prefix, the sample rate.
+        resource: The attributes of the resource.
+        budget: Limits the number of distinct names.
+        tally: Where values that make no sense are counted.
+    """
+
+    def __init__(
+        self, config: StatsdConfig, resource: Mapping[str, Any], budget: NameBudget, tally: Tally
+    ) -> None:
+        self._config = config
+        self._tally = tally
+        self._namer = Namer(config, resource, budget)
+        named = [(rule, self._namer.parse(rule.id, rule.naming)) for rule in config.rules.spans]
+        # By id(): the hash of an Enum member is computed in Python, which would cost more than all the
+        # look-ups.
+        self._rules = {
+            id(kind): tuple(pair for pair in named if not pair[0].kinds or kind.name.lower() in pair[0].kinds)
+            for kind in SpanKind
+        }
+        self._shapes: dict[int, dict[tuple[str, ...], _Shape]] = {
+            kind: {} for kind, rules in self._rules.items() if rules
+        }
+        self._cached_plans = 0
+
+    @property
+    def kinds(self) -> frozenset[SpanKind]:
+        """The kinds of spans that may make lines."""
+        return frozenset(kind for kind in SpanKind if id(kind) in self._shapes)
+
+    def lines(self, span: ReadableSpan) -> Flat:
+        """Make the lines of a span.
+
+        Args:
+            span: An ended span.
+
+        Returns:
+            Templates and values by turns; empty where no rule holds.
+        """
+        kind = id(span.kind)
+        shapes = self._shapes.get(kind)
+        if shapes is None:
+            return ()
+        attributes = attributes_of(span)
+        shape = shapes.get(tuple(attributes)) or self._add_shape(kind, attributes)
+        key = shape.getter(attributes)
+        if shape.reads:
+            key = (key, tuple([read(span, attributes) for read in shape.reads]))
+        plan = shape.plans.get(key)
+        if plan is None:
+            plan = self._add_plan(shape, key, span, attributes)
+        duration = (span._end_time - span._start_time) / _NS_PER_MS  # type: ignore[operator]
+        if duration > MAX_VALUE:
+            self._tally.dropped(INVALID)
+            return ()
+        # Less than nothing, where a clock was set back: the call still counts as one.
+        duration = max(duration, 0.0)
+        return (plan, duration) if isinstance(plan, bytes) else self._several(plan, attributes, duration)
+
+    def _several(self, plan: tuple[Emitter, ...], attributes: Attributes, duration: float) -> Flat:
+        entries: list[Any] = []
+        for template, read, rate in plan:
+            if rate < 1.0 and random.random() >= rate:  # noqa: S311  no secret
+                continue
+            value = duration if read is None else read(attributes)
+            if value is None:
+                self._tally.dropped(INVALID)
+            else:
+                entries += (template, value)
+        return entries
+
+    def _add_shape(self, kind: int, attributes: Attributes) -> _Shape:
+        shapes = self._shapes[kind]
+        if len(shapes) >= _MAX_SHAPES:
+            shapes.clear()
+        return shapes.setdefault(tuple(attributes), _Shape(self._rules[kind], attributes))
+
+    def _add_plan(self, shape: _Shape, key: object, span: ReadableSpan, attributes: Attributes) -> Plan:
+        self._cached_plans += 1
+        if self._cached_plans > _MAX_PLANS:
+            self._cached_plans = 1
+            for shapes in self._shapes.values():
+                shapes.clear()
+        scope = Scope(attributes, self._namer.resource, span)
+        emitters = tuple(self._emitter(rule, name, scope) for rule, name in shape.rules if rule.holds(scope))
+        is_one_timer = len(emitters) == 1 and emitters[0].read is None and emitters[0].rate == 1.0
+        plan = shape.plans[key] = emitters[0].template if is_one_timer else emitters
+        return plan
+
+    def _emitter(self, rule: Rule, name: Name, scope: Scope) -> Emitter:
+        type_ = self._config.timer_type if rule.type == TIMER else rule.type
+        rate = 1.0 if type_ in _UNSAMPLED_TYPES else self._config.sample_rate
+        template = self._namer.line(name, scope, LineType(type_, conversion_for(rule), rate))
+        read = reader_for(rule, self._namer.dialect, template)
+        return Emitter(b"%s" if type_ == "g" else template, read, rate)
+
+
+def attributes_of(span: ReadableSpan) -> Attributes:
+    """Return the attributes of an ended span.
+
+    The public property wraps them twice, and each look-up then walks through Python code: ten times the
+    cost. Where the SDK keeps them otherwise than it does now, it is used all the same.
+    """
+    try:
+        return span._attributes._dict  # type: ignore[union-attr, no-any-return]
+    except AttributeError:
+        return dict(span.attributes or {})
+
+
+_Read = Callable[[ReadableSpan, Attributes], str]
+
+
+def _told_apart_by(fields: list[Field], attributes: Attributes) -> tuple[list[str], list[_Read]]:
+    """Find what a plan depends on, for spans that have these attributes.
+
+    Returns:
+        The attributes whose values it depends on, and functions that read whatever else it depends on.
+    """
+    short: dict[str, None] = {}
+    reads: dict[object, _Read] = {}
+    for field in fields:
+        reads.update({read: _of_span(read) for read in field.of_span})
+        present = [source for source in field.sources if source.attribute in attributes]
+        plain = [source.attribute for source in present if not source.is_long]
+        if plain:
+            short.update(dict.fromkeys(plain))
+        else:
+            reads.update({source: _of_attribute(source.attribute, source.read) for source in present})
+    return list(short), list(reads.values())
+
+
+def _of_span(read: Callable[[ReadableSpan], str]) -> _Read:
+    return lambda span, attributes: read(span)
+
+
+def _of_attribute(attribute: str, read: Callable[[object], str]) -> _Read:
+    return lambda span, attributes: read(attributes[attribute])
+
+
+def _nothing(attributes: Attributes) -> None:
+    return None

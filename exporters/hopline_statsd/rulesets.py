@@ -1,0 +1,152 @@
+"""The rule sets that ship with the exporter: `default` and `talisker`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hopline_statsd.rules import Condition, MetricRule, Naming, Rule, RuleSet
+
+_HTTP: Mapping[str, Condition] = {"method": "*"}
+_TASK: Mapping[str, Condition] = {"task": "*"}
+
+
+def _celery_state(state: str) -> Rule:
+    name = state.lower()
+    return Rule(
+        f"celery.{name}",
+        Naming(f"celery.{name}", {"task": "{task}"}, plain=f"celery.{{task}}.{name}"),
+        kinds=("consumer",),
+        when={**_TASK, "celery.state": state},
+        type="c",
+    )
+
+
+def _body(what: str, scale: float) -> MetricRule:
+    return MetricRule(
+        f"http.client.body.{what}",
+        f"hopline.http.client.body.{what}",
+        Naming(
+            f"requests.body.{what}",
+            {"host": "{host}", "method": "{method}", "status": "{status}"},
+            plain=f"requests.{{host}}.{{method}}.body.{what}",
+        ),
+        scale=scale,
+    )
+
+
+DEFAULT = RuleSet(
+    spans=(
+        Rule(
+            "http.client",
+            Naming("requests", {"host": "{host}", "method": "{method}", "status": "{status}"}),
+            kinds=("client",),
+            when=_HTTP,
+        ),
+        Rule(
+            "http.client.connections",
+            Naming("requests.connections", {"host": "{host}"}, plain="requests.{host}.connections"),
+            kinds=("client",),
+            when={**_HTTP, "hopline.connection.reused": False},
+            type="c",
+        ),
+        Rule(
+            "http.client.queued",
+            Naming("requests.queued", {"host": "{host}"}, plain="requests.{host}.queued"),
+            kinds=("client",),
+            when={**_HTTP, "hopline.phase.queue": "*"},
+            type="c",
+        ),
+        Rule(
+            "http.client.queue",
+            Naming("requests.queue", {"host": "{host}"}, plain="requests.{host}.queue"),
+            kinds=("client",),
+            when=_HTTP,
+            value="hopline.phase.queue",
+            unit="s",
+        ),
+        Rule(
+            "http.server",
+            Naming(
+                "{hopline.server.interface|wsgi}",
+                {"view": "{view}", "method": "{method}", "status": "{status}"},
+            ),
+            kinds=("server",),
+            when=_HTTP,
+        ),
+        Rule(
+            "celery.run",
+            Naming("celery.run", {"task": "{task}"}, plain="celery.{task}.run"),
+            kinds=("consumer",),
+            when=_TASK,
+        ),
+        Rule(
+            "celery.queue",
+            Naming("celery.queue", {"task": "{task}"}, plain="celery.{task}.queue"),
+            kinds=("consumer",),
+            when=_TASK,
+            value="hopline.phase.queue",
+            unit="s",
+        ),
+        Rule(
+            "celery.enqueue",
+            Naming("celery.enqueue", {"task": "{task}"}, plain="celery.{task}.enqueue"),
+            kinds=("producer",),
+            when=_TASK,
+        ),
+        *(_celery_state(state) for state in ("SUCCESS", "FAILURE", "RETRY", "REVOKED")),
+    ),
+    metrics=(_body("duration", 1000.0), _body("size", 1.0)),
+)
+"""One timer for each HTTP request, made or served, and for each Celery task; counters beside them."""
+
+_ANSWERED: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "*"}
+_SERVER_ERROR: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "5??"}
+_NO_ANSWER: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "!*", "error.type": "*"}
+_WSGI_TAGS = {"view": "{view}", "method": "{method}", "status": "{status}"}
+
+
+def _talisker_errors(kind: str, when: Mapping[str, Condition]) -> Rule:
+    tags = {"host": "{host}", "type": kind, "view": "{url.template}", "status": "{status}"}
+    return Rule(
+        f"requests.errors.{kind}",
+        Naming("requests.errors", tags),
+        kinds=("client",),
+        when={**_HTTP, **when},
+        type="c",
+    )
+
+
+TALISKER = RuleSet(
+    spans=(
+        Rule(
+            "requests.count",
+            Naming("requests.count", {"host": "{host}", "view": "{url.template}"}),
+            kinds=("client",),
+            when=_HTTP,
+            type="c",
+        ),
+        Rule(
+            "requests.latency",
+            Naming("requests.latency", {"host": "{host}", "view": "{url.template}", "status": "{status}"}),
+            kinds=("client",),
+            when={**_HTTP, **_ANSWERED},
+        ),
+        _talisker_errors("http", _SERVER_ERROR),
+        _talisker_errors("connection", _NO_ANSWER),
+        Rule("wsgi.requests", Naming("wsgi.requests", _WSGI_TAGS), kinds=("server",), when=_HTTP, type="c"),
+        Rule("wsgi.latency", Naming("wsgi.latency", _WSGI_TAGS), kinds=("server",), when=_HTTP),
+        Rule(
+            "wsgi.errors",
+            Naming("wsgi.errors", _WSGI_TAGS),
+            kinds=("server",),
+            when={**_HTTP, **_SERVER_ERROR},
+            type="c",
+        ),
+        *(rule for rule in DEFAULT.spans if rule.id.startswith("celery.")),
+    ),
+    metrics=DEFAULT.metrics,
+)
+"""The layout that services which came from Talisker have dashboards for."""
+
+RULE_SETS: Mapping[str, RuleSet] = {"default": DEFAULT, "talisker": TALISKER}
+"""Every rule set that ships, by its name."""

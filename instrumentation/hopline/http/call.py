@@ -1,0 +1,245 @@
+"""One call of the application through an HTTP client, and its attempts: the requests that it puts on the wire.
+
+Each attempt (the first, and each redirect hop, retry or authentication resend) has a span of its own; they are
+siblings under the caller's span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
+from opentelemetry.context import Context, get_current, set_value
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
+from opentelemetry.semconv.attributes.url_attributes import URL_FULL
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
+
+from hopline._guard import guard
+from hopline.hints import current_hints
+from hopline.http.attributes import PHASE_HEADERS, REQUEST_ID, Operation, Outcome, Value, error_type_of
+from hopline.http.headers import Headers
+from hopline.http.redaction import redact_query, redact_url
+
+if TYPE_CHECKING:
+    from hopline.destinations import Destination
+    from hopline.http.client import ClientTelemetry
+
+_MAX_DESCRIPTION = 256
+
+
+class ClientCall:
+    """One call of the application, and the attempt that is on the wire.
+
+    Args:
+        telemetry: what the call is told to.
+        parent: the caller's context.
+        template: the template of the call's URL, where the call itself names one.
+
+    Attributes:
+        telemetry: what the call is told to.
+        method: the attempt's method.
+        url: the attempt's URL.
+        request: the library's own request of the attempt.
+        destination: where the attempt goes.
+        context: the context to be current while the attempt lasts: the span is current in it, and other
+            instrumentations of HTTP are suppressed.
+        operation: what the attempt does, where.
+        details: what the library room learns of the attempt on its way: span attributes, such as its phases.
+        sizes: the bytes of the attempt's request and response bodies, each None while it is not known.
+        progress: what the library room itself keeps of the call.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_duration",
+        "_expected",
+        "_first_url",
+        "_parent",
+        "_previous",
+        "_resends",
+        "_span",
+        "_start",
+        "_template",
+        "context",
+        "destination",
+        "details",
+        "method",
+        "operation",
+        "progress",
+        "request",
+        "sizes",
+        "telemetry",
+        "url",
+    )
+
+    method: str
+    url: str
+    request: Any
+    destination: Destination
+    context: Context
+    operation: Operation
+    details: dict[str, Value]
+    sizes: tuple[int | None, int | None]
+    _clock: int
+    _duration: int | None
+    _expected: Collection[int]
+    _first_url: str
+    _start: int
+
+    def __init__(self, telemetry: ClientTelemetry, parent: Context, template: str | None = None) -> None:
+        self.telemetry = telemetry
+        self.progress: Any = None
+        self._parent = parent
+        self._previous: Span | None = None
+        self._span: Span | None = None
+        self._template = template
+        self._resends = 0
+
+    def begin(self, method: str, url: str, headers: Headers, request: object) -> None:
+        """Begin an attempt; the arguments are those of :meth:`ClientTelemetry.start`."""
+        telemetry = self.telemetry
+        self.method, self.url, self.request = method, url, request
+        self.destination = telemetry.destination(url)
+        self._name()
+        self._duration = None
+        self.details = {}
+        self.sizes = (None, None)
+        attributes = self._attributes(url, headers)
+        links = None if self._previous is None else (Link(self._previous.get_span_context()),)
+        self._start, self._clock = time_ns(), perf_counter_ns()
+        span = self._span = telemetry.tracer.start_span(
+            self.operation.span_name, self._parent, SpanKind.CLIENT, attributes, links, self._start
+        )
+        self.context = set_value(_SUPPRESS_HTTP, self, set_span_in_context(span, self._parent))
+        telemetry.active.add(self)
+        if telemetry.config.request_hook is not None:
+            guard(telemetry.config.request_hook, span, request)
+        sent = guard(telemetry.inject, self.destination, headers, self.context)
+        if sent is not None:
+            span.set_attribute(REQUEST_ID, sent)
+
+    def resend(self, method: str, url: str, headers: Headers, request: object) -> None:
+        """Begin the next attempt of the same call, once the one before has ended."""
+        if self._resends == 0:
+            self._first_url = self.url
+        self._resends += 1
+        if self.telemetry.excludes(url):
+            self.context = set_value(_SUPPRESS_HTTP, self, self._parent)
+            self.telemetry.inject_excluded(url, headers, self._parent)
+        else:
+            self.begin(method, url, headers, request)
+
+    def headers_arrived(self) -> None:
+        """Note that the response's header is here."""
+        self.details[PHASE_HEADERS] = (perf_counter_ns() - self._clock) / 1e9
+
+    def stop(self, at: int | None = None) -> None:
+        """Stop the attempt's clock: it is over, though how it is told may still depend on what follows.
+
+        Args:
+            at: when it was over, in nanoseconds of the performance counter (default: now).
+        """
+        if self._duration is None:
+            self._duration = (perf_counter_ns() if at is None else at) - self._clock
+
+    def finish(
+        self, status: int | None, version: str | None, headers: Mapping[str, str], response: object = None
+    ) -> Outcome | None:
+        """End the attempt with a response.
+
+        Args:
+            status: its status code; None if the library has made up a response without one.
+            version: its protocol version, for instance ``1.1``, if known.
+            headers: its header.
+            response: the library's own response, for the hook; None if it makes none of this one.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        span, config = self._span, self.telemetry.config
+        if span is None:
+            return None
+        self.stop()
+        if config.response_headers is not None and span.is_recording():
+            span.set_attributes(config.response_headers.attributes(headers))
+        if config.response_hook is not None and response is not None:
+            guard(config.response_hook, span, self.request, response)
+        return self._end(self.operation.outcome(status, version, expected=status in self._expected))
+
+    def fail(self, error: BaseException, status: int | None = None, version: str | None = None) -> Outcome | None:
+        """End the attempt with an exception, which may come after a response.
+
+        Args:
+            error: what the application will get.
+            status: the response's status code, if there was one.
+            version: the response's protocol version, if known.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        if self._span is None:
+            return None
+        return self._end(self.operation.outcome(status, version, error_type_of(error)), _description(error))
+
+    def cancel(self) -> Outcome | None:
+        """End the attempt because the caller gave it up, which is no error.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        return None if self._span is None else self._end(self.operation.outcome(None, None))
+
+    def _name(self) -> None:
+        destination = self.destination
+        hints = current_hints()
+        template = self._template or (None if hints is None else hints.template)
+        if self._resends and self.url != self._first_url:
+            template = None  # the caller has named the URL that it asked for, not where a redirect leads
+        template = template or destination.template(self.url)
+        self.operation = self.telemetry.config.words.operation(self.method, template, destination)
+        self._expected = destination.expected if hints is None else destination.expected | hints.expected
+
+    def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:
+        config = self.telemetry.config
+        attributes: dict[str, Any] = {
+            **self.operation.attributes,
+            **config.words.spoken({URL_FULL: redact_url(url)}),
+        }
+        if self._resends:
+            attributes[HTTP_REQUEST_RESEND_COUNT] = self._resends
+        if config.request_headers is not None:
+            attributes.update(config.request_headers.attributes(headers))
+        return attributes
+
+    def _end(self, outcome: Outcome, description: str | None = None) -> Outcome:
+        self.stop()
+        span, self._span, self._previous = self._span, None, self._span
+        assert span is not None
+        assert self._duration is not None
+        self.telemetry.active.discard(self)
+        if span.is_recording():
+            for name, value in outcome.span_attributes:
+                span.set_attribute(name, value)
+            for name, value in self.details.items():
+                span.set_attribute(name, value)
+            if outcome.is_error:
+                span.set_status(StatusCode.ERROR, description)
+        span.end(self._start + self._duration)
+        instruments = self.telemetry.instruments
+        instruments.record(self._duration, outcome, self.context)
+        instruments.record_sizes(*self.sizes, outcome)
+        # The attempt's context refers to this call: without this, only the garbage collector would free them.
+        self.context = self._parent
+        return outcome
+
+
+def ongoing_call() -> ClientCall | None:
+    """The call of ours whose attempt is current here, or None."""
+    marker = get_current().get(_SUPPRESS_HTTP)
+    return marker if type(marker) is ClientCall else None
+
+
+def _description(error: BaseException) -> str:
+    return redact_query(str(error))[:_MAX_DESCRIPTION]

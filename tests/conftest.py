@@ -1,0 +1,20 @@
+"""What all tests share: a test that needs a real server says which, and is skipped where there is none."""
+
+import os
+
+import pytest
+
+from tests.servers import missing_program
+
+REQUIRE_SERVERS = "HOPLINE_REQUIRE_SERVERS"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("server"):
+        for name in marker.args:
+            reason = missing_program(name)
+            if reason is None:
+                continue
+            if os.environ.get(REQUIRE_SERVERS) == "1":
+                pytest.fail(f"{reason}, and {REQUIRE_SERVERS}=1 says it must be there", pytrace=False)
+            pytest.skip(f"{reason}; .ci/servers installs it")
