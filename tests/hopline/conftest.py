@@ -78,7 +78,7 @@ def unused_port() -> int:
         return port
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> Callable[[str], str]:
     """Run a program in a fresh interpreter; gives what it printed."""
 
