@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.collector import Rotel
+from tests.rotel import Rotel
 from tests.instrumented import fetch
 from tests.loopback import Answer, LoopbackServer
 
