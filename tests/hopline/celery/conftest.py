@@ -49,7 +49,13 @@ class Worker:
         self.app: Celery = make_app(broker, backend, None if folder is None else str(folder))
         site = {"SITE_BROKER": broker, "SITE_BACKEND": backend, "SITE_FOLDER": None if folder is None else str(folder)}
         present = {name: value for name, value in site.items() if value is not None}
-        plain = ("--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat", "--hostname=tests@here")
+        plain = (
+            "--loglevel=INFO",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--hostname=tests@here",
+        )
         command = instrumented("-m", "celery", "-A", "tests.sites.celery_site", "worker", *plain, *arguments)
         self.program = Program(
             command, environment(self.collector.endpoint, **present, **variables), ready="tests@here ready"
