@@ -23,7 +23,7 @@ class Download(Body):
         instruments: what it is told to.
     """
 
-    __slots__ = ("_content", "_headers", "_instruments", "_outcome", "_uncounted")
+    __slots__ = ("_content", "_headers", "_instruments", "_outcome", "_streamed", "_uncounted")
 
     def __init__(self, response: ClientResponse, outcome: Outcome, instruments: ClientInstruments) -> None:
         super().__init__(outcome.metric_attributes)
@@ -31,17 +31,20 @@ class Download(Body):
         self._headers = response.headers
         self._outcome = outcome
         self._instruments = instruments
+        self._streamed = False
         self._uncounted: str | None = None
 
     def watch(self, connection: Any) -> None:
         """Wait for the end.
 
         Args:
-            connection: aiohttp's connection of the response, or None if the body is here already.
+            connection: aiohttp's connection of the response, or None if the body is here already: it has come with
+                the header, and what is measured of streams does not apply to it.
         """
         if connection is None:
             self._end()
         else:
+            self._streamed = True
             connection.add_callback(self._released)
 
     def read(self, size: int) -> None:
@@ -61,11 +64,12 @@ class Download(Body):
         size = self._size(ending)
         if size is None:
             self._uncounted = ending
-        elif size or ending != CONSUMED:
+        else:
             self._record(size, ending)
 
     def _record(self, size: int, ending: str) -> None:
-        self._instruments.bodies.record(self, size, ending)
+        if self._streamed:
+            self._instruments.bodies.record(self, size, ending)
         self._instruments.record_sizes(None, size, self._outcome)
 
     def _size(self, ending: str) -> int | None:

@@ -71,7 +71,7 @@ class Outcome:
         is_error: whether the span's status is ERROR.
     """
 
-    span_attributes: tuple[tuple[str, Value], ...]
+    span_attributes: Mapping[str, Value]
     metric_attributes: Mapping[str, Value]
     old_metric_attributes: Mapping[str, Value]
     is_error: bool
@@ -123,7 +123,7 @@ class Operation:
         )
         metric_attributes = {**self.metric_attributes, **ending}
         outcome = Outcome(
-            span_attributes=tuple(_doubled(ending).items() if self._old_names else ending.items()),
+            span_attributes=_doubled(ending) if self._old_names else ending,
             metric_attributes=metric_attributes,
             old_metric_attributes=_old(metric_attributes) if self._old_names else {},
             is_error=error_type is not None,

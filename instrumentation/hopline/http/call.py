@@ -237,10 +237,8 @@ class ClientCall:
         assert self._duration is not None
         self.telemetry.active.discard(self)
         if span.is_recording():
-            for name, value in outcome.span_attributes:
-                span.set_attribute(name, value)
-            for name, value in self.details.items():
-                span.set_attribute(name, value)
+            # All at once: each call of the SDK's takes its lock and cleans what it has got.
+            span.set_attributes({**outcome.span_attributes, **self.details})
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
         span.end(self._start + self._duration)

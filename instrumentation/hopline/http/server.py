@@ -238,7 +238,7 @@ class ServerCall:
         error_type = None if error is None else error_type_of(error)
         told = operation.outcome(Ending(self.status, self._request.version, route, error_type, outcome))
         if span.is_recording():
-            span.set_attributes({**dict(told.span_attributes), **known({FUNCTION: self.function, **self._new_id()})})
+            span.set_attributes({**told.span_attributes, **known({FUNCTION: self.function, **self._new_id()})})
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else _description(error))
             if error is not None:

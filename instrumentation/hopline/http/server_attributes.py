@@ -112,7 +112,7 @@ class ServerOperation:
         span_attributes = known({HTTP_RESPONSE_STATUS_CODE: status, HTTP_ROUTE: route, ERROR_TYPE: error, OUTCOME: why})
         metric_attributes = {**self.active, **span_attributes, **known({NETWORK_PROTOCOL_VERSION: version})}
         outcome = Outcome(
-            span_attributes=tuple(self._spoken(span_attributes).items()),
+            span_attributes=self._spoken(span_attributes),
             metric_attributes=metric_attributes,
             old_metric_attributes=_old(metric_attributes) if self._old_names else {},
             is_error=error is not None,
