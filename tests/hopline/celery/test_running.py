@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from celery import chain, group
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 from opentelemetry import propagate
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace import SpanKind, StatusCode
@@ -34,10 +35,17 @@ def shared_telemetry(app):
     """What a worker tells that runs in a thread of this process, for all tests here: to stop one takes seconds."""
     telemetry = Telemetry()
     CeleryInstrumentor().instrument(tracer_provider=telemetry.tracer_provider)
+    # A worker sets the process's logging up, unless somebody else says that they do.
+    setup_logging.connect(leave_logging_alone, weak=False)
     with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=WAIT):
         yield telemetry
+    setup_logging.disconnect(leave_logging_alone)
     CeleryInstrumentor().uninstrument()
     telemetry.shutdown()
+
+
+def leave_logging_alone(**_):
+    pass
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_the_servers_are_patched_only_where_they_are_imported(run_python):
 
 def test_a_server_that_runs_serves_on_when_it_is_no_longer_instrumented():
     program = """
-import http.client, sys, threading
+import http.client, sys, threading, time
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -116,7 +116,12 @@ first = get(server)
 instrumentor.uninstrument()
 second, third = get(server), get(serve())
 instrumentor.instrument(tracer_provider=provider)
-print(first, second, third, get(server), get(serve()), len(exporter.get_finished_spans()))
+print(first, second, third, get(server), get(serve()))
+# A span ends when the server has closed the response, which the client need not wait for.
+deadline = time.monotonic() + 30
+while len(exporter.get_finished_spans()) < 3 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(len(exporter.get_finished_spans()))
 """
     said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1"))
 
