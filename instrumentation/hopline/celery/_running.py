@@ -111,7 +111,7 @@ class Running:
         span = self._start(sender.name, request.id, headers, self._extract(headers))
         span.set_attribute(words.REVOKED_REASON, "terminated" if terminated else "expired" if expired else "revoked")
         if signum is not None:
-            span.set_attribute(words.REVOKED_SIGNAL, str(signum))
+            span.set_attribute(words.REVOKED_SIGNAL, str(int(signum) if isinstance(signum, int) else signum))
         _end(span, words.REVOKED, None)
 
     def unknown(self, name: str, id: str, message: Any, exc: BaseException, **_: Any) -> None:  # noqa: A002

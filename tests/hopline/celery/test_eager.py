@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
 
 from hopline import Context
@@ -81,3 +82,12 @@ def test_a_task_that_ends_the_process_is_told_where_the_process_goes_on(app, ins
 
     assert telemetry.span.attributes["error.type"] == "SystemExit"
     assert Context.request_id is None
+
+
+def test_nothing_is_told_where_instrumentation_is_suppressed(app, instrument, telemetry):
+    instrument()
+
+    with suppress_instrumentation():
+        assert app.tasks["site.whoami"].apply().get()[0] is None
+
+    assert telemetry.spans == []

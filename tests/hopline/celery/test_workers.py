@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+import celery
 import pytest
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import chord
@@ -16,6 +17,9 @@ from tests.hopline.celery.conftest import Worker
 from tests.telemetry import Telemetry
 
 WAIT = 30
+
+# Of the client for Redis to the older Celery.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")
 NO_EXPORT_BUT_BY_FLUSHING = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 
 
@@ -101,6 +105,7 @@ def test_a_task_that_is_stopped_is_one_failed_run_of_its_duration(prefork, publi
 
 
 @pytest.mark.server("redis")
+@pytest.mark.skipif(celery.VERSION < (5, 6), reason="the worker of an older Celery does not learn of it")
 def test_a_task_that_ends_its_process_is_one_failed_run(prefork, publisher):
     result = prefork.task("exits").delay()
     with pytest.raises(WorkerLostError):

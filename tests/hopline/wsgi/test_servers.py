@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import io
 import sys
+from contextlib import closing
+from wsgiref.handlers import SimpleHandler
 
 import pytest
 
+from hopline.wsgi import RequestContextMiddleware, WsgiInstrumentor
 from tests.collector import Collector
+from tests.gateway import hello
 from tests.programs import Program, environment, instrumented, run
 from tests.servers import free_port
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+HEADERS = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
 
 WSGIREF = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, app).serve_forever()"
 WERKZEUG = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, app, threaded=True)"
@@ -26,18 +32,22 @@ SERVERS = {
     "gunicorn preload": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "--preload", "tests.sites.wsgi_site:app"],
     "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.wsgi_site:app"],
     "gunicorn gevent": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gevent", "tests.sites.wsgi_site:app"],
-    "hypercorn": ["-m", "hypercorn", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.wsgi_site:app"],
+    "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.wsgi_site:app"],
 }
 
 
 def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    headers = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    answer = response.status, response.read().decode(), response.headers.get("X-Request-Id")
-    connection.close()
-    return answer
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path, headers=HEADERS)
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers.get("X-Request-Id")
+
+
+def status_of(port, path):
+    """The status alone: not every server completes the response that an application has failed to give."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path, headers=HEADERS)
+        return connection.getresponse().status
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -50,12 +60,12 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
         Program(instrumented(*command), environment(collector.endpoint), port) as program,
     ):
         answers = [get(port, path) for path in ("/?a=1", "/stream", "/file")]
-        failed = get(port, "/boom")
+        failed = status_of(port, "/boom")
         spans = collector.wait_for(4)
         said = program.output
 
     assert answers == [(200, "abc abc", "abc"), (200, "abc\n" * 3, "abc"), (200, "a file\n" * 10_000, "abc")]
-    assert failed[0] == 500
+    assert failed == 500
     assert {(span.kind, span.scope, span.trace_id, span.parent_id) for span in spans} == {
         ("SERVER", "hopline.wsgi", TRACE_ID, PARENT_ID)
     }
@@ -81,6 +91,19 @@ def test_the_servers_are_patched_only_where_they_are_imported(run_python):
     )
 
     assert said.strip() == "[]"
+
+
+def test_an_application_that_a_server_is_given_by_name_is_wrapped_once(telemetry):
+    WsgiInstrumentor().instrument(**telemetry.providers)
+    environ = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.0"}
+    out = io.BytesIO()
+
+    SimpleHandler(io.BytesIO(), out, io.StringIO(), environ).run(application=RequestContextMiddleware(hello))
+    SimpleHandler(io.BytesIO(), out, io.StringIO(), environ).run(application=hello)
+    WsgiInstrumentor().uninstrument()
+
+    assert out.getvalue().count(b"X-Request-Id") == 2
+    assert len(telemetry.spans) == 1
 
 
 def test_a_server_that_runs_serves_on_when_it_is_no_longer_instrumented():
