@@ -231,6 +231,8 @@ class ServerCall:
             self._end_span(self.span, duration, error, outcome)
         if self._is_logged and access_log.is_wanted():
             self._log(duration, length)
+        # Both lead back here: what a request has held need not wait for the garbage collector.
+        del self.serving, self._request
 
     def _end_span(self, span: Span, duration: int, error: BaseException | None, outcome: str | None) -> None:
         operation = self.operation

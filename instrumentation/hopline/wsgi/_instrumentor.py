@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
+from hopline.http._instrumentor import ServerInstrumentor
 from hopline.http.middleware import ServerPatches, argument, loaded, used
 from hopline.wsgi._middleware import RequestContextMiddleware
 
@@ -22,11 +18,12 @@ _patches.add("gunicorn.workers.gthread", "ThreadWorker.load_wsgi", loaded("wsgi"
 _patches.add("gunicorn.workers.base_async", "AsyncWorker.load_wsgi", loaded("wsgi"))
 
 
-class WsgiInstrumentor(BaseInstrumentor):
+class WsgiInstrumentor(ServerInstrumentor):
     """Instruments WSGI servers: each application that they serve is served in a request context.
 
     The servers are wsgiref, werkzeug, gunicorn (its sync, gthread, gevent and eventlet workers), waitress, gevent and
-    hypercorn. Elsewhere, wrap the application in :class:`RequestContextMiddleware`.
+    hypercorn. Elsewhere, wrap the application in :class:`RequestContextMiddleware`, whose keyword arguments
+    ``instrument()`` takes as well.
 
     Example:
         >>> from hopline.wsgi import WsgiInstrumentor
@@ -34,20 +31,4 @@ class WsgiInstrumentor(BaseInstrumentor):
         >>> WsgiInstrumentor().uninstrument()
     """
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Nothing need be installed: a server is instrumented when it is imported."""
-        return ()
-
-    def _instrument(self, **kwargs: Any) -> None:
-        """Instrument every server.
-
-        Args:
-            **kwargs: as :class:`RequestContextMiddleware` takes them.
-
-        Raises:
-            ValueError: if an argument cannot be used.
-        """
-        _patches.apply(kwargs)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        _patches.remove()
+    patches = _patches

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 from opentelemetry import context as otel_context
@@ -387,6 +389,28 @@ def test_what_the_application_leaves_attached_ends_with_the_request(wrap):
         return otel_context.get_value("left"), trace.get_current_span().get_span_context().is_valid
 
     assert asyncio.run(serve()) == (None, False)
+
+
+def test_what_a_request_has_held_is_let_go_without_the_garbage_collector(wrap):
+    class Held:
+        pass
+
+    async def serve():
+        gc.collect()
+        held = Held()
+        reference = weakref.ref(held)
+        await wrap(hello)({"type": "http", "method": "GET", "path": "/", "held": held}, None, send)
+        del held
+        return reference() is None
+
+    async def send(message):
+        pass
+
+    gc.disable()
+    try:
+        assert asyncio.run(serve())
+    finally:
+        gc.enable()
 
 
 def test_an_error_of_ours_leaves_the_application_as_it_is(wrap, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import sys
+import weakref
 from wsgiref.handlers import SimpleHandler
 from wsgiref.util import FileWrapper
 
@@ -305,3 +306,21 @@ def test_a_file_type_that_cannot_be_watched_is_told_when_the_application_returns
 
     assert type(gateway.result) is Sealed
     assert telemetry.span.attributes["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize("app", [hello, returning(Body()), file_app])
+def test_what_a_request_has_held_is_let_go_without_the_garbage_collector(wrap, app):
+    class Held:
+        pass
+
+    held = Held()
+    reference = weakref.ref(held)
+    gateway = Gateway(wrap(app), held=held, **{"wsgi.file_wrapper": FileWrapper})
+    del held
+    gc.disable()
+    try:
+        gateway.serve()
+        gateway.result = gateway.environ = None
+        assert reference() is None
+    finally:
+        gc.enable()
