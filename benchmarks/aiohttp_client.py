@@ -101,14 +101,16 @@ def nothing() -> None:
 def arms() -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
     contrib, hopline = ContribInstrumentor(), AioHttpClientInstrumentor()
     for_contrib, for_hopline = providers(), providers()
+
+    def on_and_off() -> None:
+        hopline.instrument(**for_hopline)
+        hopline.uninstrument()
+
     return {
         "bare": (nothing, nothing),
         "contrib": (lambda: contrib.instrument(**for_contrib), contrib.uninstrument),
         "hopline": (lambda: hopline.instrument(**for_hopline), hopline.uninstrument),
-        "hopline, uninstrumented": (
-            lambda: (hopline.instrument(**for_hopline), hopline.uninstrument()) and None,
-            nothing,
-        ),
+        "hopline, uninstrumented": (on_and_off, nothing),
     }
 
 

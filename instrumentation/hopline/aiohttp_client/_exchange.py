@@ -188,6 +188,7 @@ class Exchange(SimpleNamespace):
     def _finish(self, call: ClientCall, params: TraceRequestEndParams) -> Outcome | None:
         response = params.response
         call.sizes = (self._progress.sent, None)
+        self._progress.forget()
         return call.finish(response.status, _version(response), response.headers, params)
 
     def _fail(self, call: ClientCall, params: TraceRequestExceptionParams) -> None:
@@ -195,6 +196,7 @@ class Exchange(SimpleNamespace):
         call.sizes = (self._progress.sent, None)
         call.tell_hook(params)
         response = self._progress.response
+        self._progress.forget()
         if isinstance(params.exception, _GIVEN_UP):
             call.cancel()
         elif response is None:

@@ -58,5 +58,13 @@ class Progress:
         """The response's header has come, or an error in its place."""
         self.over = perf_counter_ns()
 
+    def forget(self) -> None:
+        """The attempt has been told.
+
+        The response refers to its exchange, and so to this: referring back would keep a response that the
+        application drops from being closed at once.
+        """
+        self.response = self.error = None
+
     def _known(self, phase: str) -> float:
         return float(self.details.get(phase, 0.0))

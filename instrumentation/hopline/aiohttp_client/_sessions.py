@@ -8,6 +8,8 @@ from weakref import WeakSet
 
 from hopline._guard import guard
 from hopline._patch import Patch
+from hopline.aiohttp_client._deadline import in_time, refuse
+from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ class Sessions:
     def _request(self, wrapped: Callable[..., Any], session: ClientSession, args: Any, kwargs: Any) -> Any:
         if self._for_all is not None:
             guard(self._for_all.reach, session)
+        try:
+            kwargs = in_time(session, kwargs)
+        except DeadlineExceeded as error:
+            return refuse(error)
         return wrapped(*args, **kwargs)
 
 
