@@ -34,14 +34,21 @@ class Total(NamedTuple):
 
 
 class Scope:
-    """The identity of one request or job: every version of its state has the same scope, in every thread and task."""
+    """The identity of one request or job: every version of its state has the same scope, in every thread and task.
 
-    __slots__ = ("_adding", "_totals", "extracted")
+    Attributes:
+        extracted: whether it lives as long as the OpenTelemetry context that it was extracted into is attached; one
+            that the application began lives until it clears it or begins another.
+        lineage: what it has in common with the scopes that the application began in its place.
+        ended: whether the application has cleared it.
+    """
 
-    def __init__(self, *, extracted: bool) -> None:
-        # An extracted scope lives as long as the OpenTelemetry context that it was extracted into is attached;
-        # one that the application began lives until it clears it or begins another.
-        self.extracted = extracted
+    __slots__ = ("_adding", "_totals", "ended", "extracted", "lineage")
+
+    def __init__(self, *, extracted: bool = False, within: Scope | None = None) -> None:
+        self.extracted: bool = extracted if within is None else within.extracted
+        self.lineage: object = object() if within is None else within.lineage
+        self.ended = False
         self._totals: dict[str, Total] = {}
         self._adding = Lock()
 
@@ -123,7 +130,15 @@ def current(context: OtelContext | None = None) -> State | None:
     if not isinstance(attached, State):
         # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
         return newest if context is None and newest is not None and not newest.scope.extracted else None
-    return newest if newest is not None and newest.scope is attached.scope else attached
+    if newest is None:
+        return attached
+    # Where one is current whose request is over, a span's block has ended in which the application began the next.
+    is_newer = _replaces(newest, attached) if context is None else newest.scope is attached.scope
+    return newest if is_newer else attached
+
+
+def _replaces(newest: State, attached: State) -> bool:
+    return newest.scope.lineage is attached.scope.lineage
 
 
 def attached_to(context: OtelContext) -> State | None:
@@ -140,9 +155,14 @@ def attach_to(context: OtelContext, state: State) -> OtelContext:
 def completed(context: OtelContext) -> OtelContext:
     """``context``, the current one, or a copy of it in which the state that holds here is also attached."""
     newest = newest_state.get()
-    if newest is None or newest.scope.extracted or _KEY in context:
+    if newest is None:
         return context
-    return attach_to(context, newest)
+    attached = context.get(_KEY)
+    if isinstance(attached, State):
+        is_attached = newest.scope is attached.scope or not _replaces(newest, attached)
+    else:
+        is_attached = newest.scope.extracted
+    return context if is_attached else attach_to(context, newest)
 
 
 def with_request_id(context: OtelContext, request_id: str) -> OtelContext:
@@ -172,9 +192,16 @@ def accepted(request_id: str | None) -> str:
     return new_root()
 
 
+def fresh_scope() -> Scope:
+    """The scope of a request that the application begins here, in the place of what holds."""
+    known = current()
+    return Scope(within=None if known is None else known.scope)
+
+
 def current_or_new() -> State:
     """The state that holds here; with none, the empty one of a context that begins (it is not set yet)."""
-    return current() or State(Scope(extracted=False), None)
+    known = current()
+    return State(fresh_scope(), None) if known is None or known.scope.ended else known
 
 
 def put(state: State) -> None:
@@ -185,9 +212,10 @@ def put(state: State) -> None:
 
 def clear() -> None:
     """Make nothing hold here."""
-    attached = attached_to(otel_context.get_current())
     # An empty version, not none: it also hides what the OpenTelemetry context of an enclosing span holds.
-    put(State(Scope(extracted=False) if attached is None else attached.scope, None))
+    scope = fresh_scope()
+    scope.ended = True
+    put(State(scope, None))
 
 
 class Begun:

@@ -14,7 +14,6 @@ from time import time
 from hopline._extras import LoggingExtras
 from hopline._state import (
     Begun,
-    Scope,
     State,
     Total,
     accepted,
@@ -24,6 +23,7 @@ from hopline._state import (
     current,
     current_or_new,
     end,
+    fresh_scope,
     put,
     with_deadline,
     with_request_id,
@@ -111,7 +111,7 @@ class RequestContext:
             The request id.
         """
         chosen = accepted(request_id)
-        put(State(Scope(extracted=False), chosen))
+        put(State(fresh_scope(), chosen))
         return chosen
 
     def clear(self) -> None:
@@ -176,9 +176,9 @@ class RequestContext:
         Raises:
             ValueError: if ``ms`` is negative or not finite.
         """
-        state = current()
-        if state is None:
-            put(state := current_or_new())
+        state = current_or_new()
+        if state is not current():
+            put(state)
         state.scope.track(kind, ms)
 
     @property

@@ -22,14 +22,17 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._settings import comma_separated
+from hopline.http.foreign_metrics import OtherRequestsMeterProvider
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 
 _logger = getLogger(__name__)
 
 _DISTRIBUTION = "hopline"
-_DEFERRED_OTLP = "hopline_otlp"
+DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
+# Other instrumentors that measure the requests which hopline measures at the server.
+_WEB_FRAMEWORKS = frozenset(("django", "falcon", "fastapi", "flask", "pyramid", "starlette"))
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
 
@@ -50,6 +53,8 @@ class HoplineDistro(BaseDistro):
         """
         if _is_disabled():
             return
+        if entry_point.name in _WEB_FRAMEWORKS:
+            kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
         if _is_ours(entry_point) or entry_point.name not in _our_instrumentors():
             super().load_instrumentor(entry_point, **kwargs)
             return
@@ -65,7 +70,7 @@ class HoplineConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         if _is_disabled():
             return
-        exporters = {signal: _usable_exporters(signal, names) for signal, names in _defaults().items()}
+        exporters = chosen_exporters()
         with _environment(exporters):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         provider = trace.get_tracer_provider()
@@ -120,9 +125,11 @@ def _environment(exporters: Mapping[str, list[str]]) -> Iterator[None]:
                 environ[name] = value
 
 
-def _defaults() -> dict[str, tuple[str, ...]]:
+def chosen_exporters() -> dict[str, list[str]]:
+    """The names of the exporters for each signal: what the environment asks for and is installed, or the defaults."""
     traces = ("otlp", _STATSD) if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
-    return {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
+    defaults: dict[str, tuple[str, ...]] = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
+    return {signal: _usable_exporters(signal, names) for signal, names in defaults.items()}
 
 
 def _variable(signal: str) -> str:
@@ -136,7 +143,7 @@ def _usable_exporters(signal: str, defaults: tuple[str, ...]) -> list[str]:
     for name in comma_separated(environ.get(variable, "")) or defaults:
         exporter = _otlp_exporter(signal, installed) if name == "otlp" else name
         if exporter == "otlp_proto_http":
-            usable.append(_DEFERRED_OTLP)
+            usable.append(DEFERRED_OTLP)
         elif exporter in installed:
             usable.append(exporter)
         elif exporter != "none":

@@ -7,7 +7,7 @@ from functools import lru_cache
 from logging import getLogger
 from os import environ
 
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
@@ -94,7 +94,7 @@ class RequestIdPropagator(TextMapPropagator):
             setter: writes into ``carrier``.
         """
         if not _has(carrier, HEADER):
-            setter.set(carrier, HEADER, self._outgoing(get_current() if context is None else context))
+            setter.set(carrier, HEADER, self._outgoing(context))
 
     @property
     def fields(self) -> set[str]:
@@ -105,7 +105,7 @@ class RequestIdPropagator(TextMapPropagator):
         first = _first(carrier, getter, HEADER) if self._trust_incoming else None
         return first if is_valid(first) else None
 
-    def _outgoing(self, context: Context) -> str:
+    def _outgoing(self, context: Context | None) -> str:
         state = current(context)
         request_id = None if state is None else state.request_id
         if request_id is not None and not self._fan_out:
@@ -168,7 +168,7 @@ class DeadlinePropagator(TextMapPropagator):
             context: the context to send (default: the current one).
             setter: writes into ``carrier``.
         """
-        state = current(get_current() if context is None else context)
+        state = current(context)
         if state is not None and state.deadline is not None and not _has(carrier, DEADLINE):
             setter.set(carrier, DEADLINE, state.deadline.text)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextvars import Context as ExecutionContext
+from contextvars import copy_context
 
 import pytest
 from opentelemetry import propagate
@@ -14,7 +14,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from hopline import _guard
+from hopline import Context, _guard, _settings
 from hopline.propagators import RequestIdPropagator
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
@@ -26,14 +26,23 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    ExecutionContext().run(pyfuncitem.obj, **arguments)
+    copy_context().run(pyfuncitem.obj, **arguments)
     return True
 
 
 @pytest.fixture(autouse=True)
-def no_errors_so_far() -> None:
-    """Each kind of error is logged as if it were the first."""
+def no_request() -> Iterator[None]:
+    """Each test begins and ends outside of any request, whatever its fixtures set."""
+    Context.clear()
+    yield
+    Context.clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_so_far() -> None:
+    """Each error and each wrong setting is logged as if it were the first."""
     _guard._stopped.clear()
+    _settings._warn.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +82,7 @@ def unused_port() -> int:
         return port
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> Callable[[str], str]:
     """Run a program in a fresh interpreter; gives what it printed."""
 

@@ -11,12 +11,19 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from hopline import Context
 from hopline.context import begin, end, with_request_id
+from hopline.propagators import RequestIdPropagator
 from hopline.request_id import is_valid
 
 
 @pytest.fixture
 def tracer():
     return TracerProvider(shutdown_on_exit=False).get_tracer(__name__)
+
+
+def sent(context=None):
+    carrier = {}
+    RequestIdPropagator().inject(carrier, context)
+    return carrier
 
 
 def extras():
@@ -108,6 +115,44 @@ class TestSpans:
 
         with tracer.start_as_current_span("span"):
             Context.clear()
+
+        assert Context.request_id is None
+
+    def test_a_context_that_replaces_another_in_a_span_stays_when_the_span_ends(self, tracer):
+        Context.new("first")
+
+        with tracer.start_as_current_span("span"):
+            Context.new("second")
+
+        assert Context.request_id == "second"
+        assert sent()["X-Request-Id"].endswith("-second")
+
+    def test_what_is_sent_after_the_span_has_the_id_that_was_set_in_it(self, tracer):
+        with tracer.start_as_current_span("span"):
+            Context.new("abc")
+
+        assert sent()["X-Request-Id"].endswith("-abc")
+
+    def test_an_opentelemetry_context_that_was_kept_keeps_the_id_of_its_request(self):
+        Context.new("first")
+        kept = otel_context.get_current()
+
+        Context.new("second")
+
+        assert sent(kept)["X-Request-Id"].endswith("-first")
+
+    def test_an_opentelemetry_context_that_was_kept_has_the_newest_of_its_request(self):
+        Context.new("first")
+        kept = otel_context.get_current()
+
+        Context.request_id = "changed"
+
+        assert sent(kept)["X-Request-Id"].endswith("-changed")
+
+    def test_a_context_begun_in_one_that_was_extracted_ends_with_it(self):
+        token = otel_context.attach(with_request_id(otel_context.Context(), "extracted"))
+        Context.new("begun in it")
+        otel_context.detach(token)
 
         assert Context.request_id is None
 
@@ -535,6 +580,14 @@ class TestTotals:
         Context.track("sql", 2)
 
         assert Context.totals == {"sql": (1, 2.0)}
+
+    def test_clear_ends_them(self):
+        Context.track("sql", 2)
+        Context.clear()
+        cleared = Context.totals
+        Context.track("cache", 1)
+
+        assert (cleared, Context.totals) == ({}, {"cache": (1, 1.0)})
 
     def test_there_are_none_outside_of_any_request(self):
         assert Context.totals == {}
