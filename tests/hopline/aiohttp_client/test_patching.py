@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import aiohttp
 import pytest
 import wrapt
@@ -79,7 +81,20 @@ async def test_sessions_that_live_on_go_silent(instrument, telemetry, site):
     assert site.header("traceparent")[1] is None
 
 
+async def test_a_session_that_has_copied_our_config_from_another_goes_silent_too(instrument, telemetry, site):
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        await fetch(session, site.url)
+        async with aiohttp.ClientSession(trace_configs=list(session.trace_configs)) as copy:
+            AioHttpClientInstrumentor().uninstrument()
+            await fetch(copy, site.url)
+
+    assert len(telemetry.spans) == 1
+
+
 async def test_nothing_stays_patched(instrument, site):
+    gc.collect()  # configs that other tests have made for their own sessions need the patches too
     instrument()
     async with aiohttp.ClientSession() as session:
         await fetch(session, site.url)
@@ -226,8 +241,6 @@ async def test_configs_for_all_sessions_are_given_to_each_and_taken_back(instrum
 
 
 async def test_a_config_that_is_made_and_dropped_leaves_nothing_behind(telemetry, site):
-    import gc
-
     from hopline.aiohttp_client._wire import wire
 
     config = create_trace_config(**telemetry.providers)
