@@ -55,7 +55,7 @@ class Sending:
         )
 
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
-        setup = guard(self._setup_of, session)
+        setup = self._setup_of(session)
         if setup is None:
             return wrapped(*args, **kwargs)
         if setup.pre_request is None and setup.post_request is None:
@@ -79,8 +79,8 @@ class Sending:
         outer, progress = ongoing_progress()
         if outer is not None and progress is not None and progress.following and progress.session is session:
             guard(next_attempt, outer, request)
-            progress.answer = response = _attempt(outer, wrapped, args, kwargs)
-            progress.following = True
+            outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
+            outer.progress.following = True
             outer.stop()
             return response
         call = guard(_start, setup.telemetry, session, request)
@@ -135,13 +135,14 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
     if progress.adapted:
         # Once more within one send: authentication that answers a challenge does that.
         guard(next_attempt, call, args[0] if args else kwargs["request"])
-    progress.adapted = True
+    call.progress.adapted = True
     token = attach(call.context)
     try:
-        progress.answer = response = wrapped(*args, **kwargs)
+        # Of the attempt that is current by then: urllib3 may have made several.
+        call.progress.answer = response = wrapped(*args, **kwargs)
     except BaseException as error:
         # Not the end yet: an adapter of the application's own may catch it and try again.
-        progress.error = error
+        call.progress.error = error
         raise
     finally:
         detach(token)
