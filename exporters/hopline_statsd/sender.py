@@ -91,7 +91,6 @@ class Sender:
         """
         if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
             self.begin_anew(added, was_told=False)
-        flusher = self._flusher or self._start()
         # Whoever has the lock takes this line along, or the next line does. It may be this thread, in a
         # signal handler.
         if not self._lock.acquire(False):
@@ -99,6 +98,7 @@ class Sender:
                 self._shed(added)
             return
         try:
+            flusher = self._flusher or self._start()
             was_idle = self.room[0] == 0
             packets = self._packets
             packets.take(self.entries)
@@ -127,7 +127,8 @@ class Sender:
         deadline = time.monotonic() + timeout
         if self._send_all(timeout):
             return True
-        flusher = self._flusher or self._start()
+        with self._lock:
+            flusher = self._flusher or self._start()
         return flusher.call(lambda: self._insist(deadline), timeout)
 
     def close(self, timeout: float) -> None:

@@ -61,6 +61,7 @@ def test_where_memory_cannot_be_wiped_the_process_id_is_looked_at(monkeypatch, l
     client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p"))
     monkeypatch.undo()
     client.increment("parent")
+    client._sender._flusher.stop(DEADLINE)  # a child would not have this thread
 
     child = os.getpid() + 1
     monkeypatch.setattr(os, "getpid", lambda: child)

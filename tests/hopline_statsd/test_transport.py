@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import threading
@@ -70,7 +71,7 @@ def test_a_quiet_process_is_not_silent(any_listener):
 
 @pytest.mark.parametrize("size", [64, 512, 1432])
 def test_packets_are_filled_and_no_line_is_torn(listener, size):
-    client = client_of(listener, max_packet_size=size)
+    client = client_of(listener, max_packet_size=size, flush_interval=600)
     lines = [f"p.t{'x' * (number % 40)}:{number}.000|ms" for number in range(2000)]
 
     for number in range(2000):
@@ -345,3 +346,148 @@ def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
     assert not [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
     if before and any_listener.endpoint.startswith(("udp", "unix:")):
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        refusing = closed.getsockname()
+    with StatsdListener("tcp://127.0.0.1:0") as listener:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", refusing)]
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port)))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        client = StatsdClient(StatsdConfig(endpoint="tcp://statsd.test:1", prefix="p"))
+
+        client.timing("t", 1)
+        assert client.flush()
+
+        assert listener.wait_for(1)
+        client.close()
+
+
+def test_a_name_without_any_address_is_an_error_of_the_socket(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    client = StatsdClient(StatsdConfig(endpoint="tcp://statsd.test:1", prefix="p"))
+
+    client.timing("t", 1)
+
+    assert not client.flush()
+    assert client.stats().errors == {"EADDRNOTAVAIL": 1}
+    client.close(timeout=0.1)
+
+
+def test_a_look_up_that_fails_leaves_the_connection_that_works(monkeypatch):
+    with StatsdListener() as listener:
+        real, works = socket.getaddrinfo, [True]
+
+        def look_up(host, port, *rest, **more):
+            if host != "statsd.test":
+                return real(host, port, *rest, **more)
+            if not works:
+                raise socket.gaierror(socket.EAI_AGAIN, "not now")
+            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", listener.port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
+        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
+        client.timing("one", 1)
+        assert listener.wait_for(1)
+        works.clear()
+
+        client.timing("two", 2)
+        until(lambda: client.stats().errors)
+        client.timing("three", 3)
+
+        assert listener.wait_for(3)
+        assert client.stats().dropped == {}
+        client.close()
+
+
+def test_an_error_of_our_own_in_the_background_is_said_and_survived(monkeypatch, caplog):
+    monkeypatch.setattr("hopline_statsd.flusher._AFTER_ERROR", 0.01)
+    with StatsdListener() as listener:
+        real = socket.getaddrinfo
+
+        def look_up(host, *rest, **more):
+            if host == "statsd.test" and not caplog.records:
+                raise RuntimeError("a defect")
+            return real("127.0.0.1", listener.port)
+
+        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.01))
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        client.timing("t", 1)
+
+        assert listener.wait_for(1)
+        assert [record.message for record in caplog.records] == [
+            "the statsd exporter goes on after an error of its own"
+        ]
+        client.close()
+
+
+def test_where_no_thread_can_be_started_each_line_looks_at_the_clock(monkeypatch, listener):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    client = client_of(listener, flush_interval=0.05)
+    sent = 0
+    end = time.monotonic() + DEADLINE
+
+    while not client.stats().lines:
+        assert time.monotonic() < end
+        client.timing("t", 1)
+        sent += 1
+    client.close()
+
+    assert listener.wait_for(sent)
+    assert client.stats().lines == sent
+
+
+def test_a_socket_without_memory_is_tried_again(monkeypatch, listener):
+    client = client_of(listener, flush_interval=0.02)
+    client.timing("one", 1)
+    assert client.flush()
+    transport = client._sender._transport
+
+    class Exhausted:
+        def __init__(self, real):
+            self._real, self._failures = real, 3
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def send(self, packet):
+            self._failures -= 1
+            if self._failures >= 0:
+                raise OSError(errno.ENOBUFS, "no memory")
+            return self._real.send(packet)
+
+    transport.socket = Exhausted(transport.socket)
+    client.timing("two", 2)
+
+    assert listener.wait_for(2)
+    client.close()
+
+
+def test_more_lines_than_can_be_taken_away_are_shed_not_kept(listener):
+    client = client_of(listener, max_buffer_size=65_536)
+    with client._sender._lock:  # as if another thread were in the middle of sending
+        for _ in range(20_000):
+            client.timing("t", 1)
+        assert len(client._entries) <= client._sender._max_entries + 2
+
+    kept = 20_000 - client.stats().dropped["buffer_full"]
+    assert client.flush()
+    assert listener.wait_for(kept)
+    assert client.stats().lines == kept
+    client.close()
+
+
+def test_flushing_gives_up_in_time_where_another_thread_has_the_lock(listener):
+    client = client_of(listener)
+    client.timing("t", 1)
+
+    with client._sender._lock:
+        assert not client._sender._send_all(0.01)
+
+    client.close()
