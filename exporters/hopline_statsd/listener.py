@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import selectors
 import socket
@@ -246,12 +247,12 @@ def main(arguments: list[str] | None = None) -> None:
         tags = "".join(f" {key}={value}" for key, value in sample.tags.items())
         print(f"{sample.name} {sample.value} {sample.type}{tags}", flush=True)  # noqa: T201  its purpose
 
-    with StatsdListener(f"udp://{options.host}:{options.port}", show) as listener:
+    with (
+        StatsdListener(f"udp://{options.host}:{options.port}", show) as listener,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         print(f"listening on {listener.endpoint}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -103,11 +103,11 @@ def answers(path):
 
 @pytest.mark.parametrize("preload", [False, True])
 def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener, tmp_path, preload):
-    pytest.importorskip("gunicorn")
     path = f"{tmp_path}/web"
     command = [sys.executable, "-m", "gunicorn", f"{PROGRAMS}.wsgi_app", "--bind", f"unix:{path}"]
-    command += ["--workers", "2", "--log-level", "warning", "--no-control-socket", *(["--preload"] * preload)]
-    server = subprocess.Popen(command, env=environment(listener), stderr=subprocess.PIPE, text=True)
+    command += ["--workers", "2", "--log-level", "warning", *(["--preload"] * preload)]
+    env = environment(listener, HOME=str(tmp_path))  # where it keeps a socket to control it by
+    server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: server.poll() is not None or answers(path))
         for number in range(40):
@@ -130,7 +130,6 @@ def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener,
 
 
 def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(listener, tmp_path):
-    pytest.importorskip("celery")
     (tmp_path / "control").mkdir()
     env = environment(listener, CELERY_FOLDER=str(tmp_path))
     module = f"{PROGRAMS}.celery_app"
