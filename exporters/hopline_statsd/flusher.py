@@ -10,13 +10,11 @@ from collections.abc import Callable
 
 _logger = logging.getLogger(__name__)
 
+Tick = Callable[[], float | None]
+
 _Wish = Callable[[], None] | None
 
-
 _AFTER_ERROR = 10.0
-
-
-Tick = Callable[[], float | None]
 
 
 class Flusher:
@@ -46,7 +44,7 @@ class Flusher:
         self._thread.start()
 
     @property
-    def is_aided(self) -> bool:
+    def has_thread(self) -> bool:
         """Whether it acts by itself."""
         return True
 
@@ -80,7 +78,7 @@ class Flusher:
         results: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._wishes.put(lambda: results.put(function()))
         try:
-            return results.get(timeout=timeout)
+            return results.get(timeout=max(0.0, timeout))
         except queue.Empty:
             return False
 
@@ -135,7 +133,7 @@ class Unaided:
         self._due: float | None = None
 
     @property
-    def is_aided(self) -> bool:
+    def has_thread(self) -> bool:
         """Whether it acts by itself."""
         return False
 
