@@ -214,9 +214,9 @@ class Sender:
 
     def _reject(self) -> None:
         """Drop what comes after the end. No room, so that each line is looked at."""
+        self._packets.drop_all(CLOSED)
         while self._packets.take(self.entries):
             self._packets.drop_all(CLOSED)
-        self._packets.drop_all(CLOSED)
         self.room[0] = 0
 
     def _send(self, most: int) -> bool:
