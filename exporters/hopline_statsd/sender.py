@@ -113,10 +113,10 @@ class Sender:
         finally:
             self._holder = 0
             self._lock.release()
+        if was_idle:
+            flusher.work()
         if not is_clear:
             flusher.hurry()
-        elif was_idle:
-            flusher.work()
 
     def flush(self, timeout: float) -> bool:
         """Send whatever is there, also in a packet that is not full.
@@ -203,7 +203,7 @@ class Sender:
 
     def _start_flusher(self) -> Flusher | Unaided:
         if self._may_start_thread and not self._closed:
-            flusher = Flusher(self._tick, self._config.flush_interval)
+            flusher = Flusher(self._tick, self._push, self._config.flush_interval)
             try:
                 flusher.start()
             except RuntimeError:  # the interpreter ends
@@ -274,9 +274,18 @@ class Sender:
         return True
 
     def _tick(self) -> float | None:
+        """Send what is there; return when to try again, or None."""
         self._connect()
-        if self._send_all(_LOCK_TIMEOUT):
-            return None
+        return None if self._send_all(_LOCK_TIMEOUT) else self._retry_delay_left()
+
+    def _push(self) -> float | None:
+        """Send whole packets, and leave the one that fills up; return when to try again, or None."""
+        self._connect()
+        with self._held(_LOCK_TIMEOUT) as is_held:
+            is_clear = is_held and self._send(sys.maxsize)
+        return None if is_clear else self._retry_delay_left()
+
+    def _retry_delay_left(self) -> float:
         return max(_FULL_SOCKET_DELAY, self._retry_at - time.monotonic())
 
     def _connect(self) -> bool:

@@ -347,7 +347,7 @@ def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
 
     assert not [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
     if before and any_listener.endpoint.startswith(("udp", "unix:")):
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):
