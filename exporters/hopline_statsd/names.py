@@ -21,7 +21,7 @@ from hopline_statsd.values import Reader, conversion_for, reader_for
 
 _UNSAMPLED_TYPES = ("g", "s")
 _MAX_SHAPES = 512
-_MAX_PLANS = 8192
+_MAX_PLANS = 32_768
 _NS_PER_MS = 1e6
 
 Flat = tuple[Any, ...] | list[Any]
