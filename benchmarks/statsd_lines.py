@@ -77,9 +77,7 @@ def statsd_pipeline(port: int) -> Contender:
 
 
 def dogstatsd(port: int, tags: list[str] | None) -> Contender:
-    client = DogStatsd(
-        "127.0.0.1", port, max_buffer_len=PACKET, disable_telemetry=True, disable_buffering=False
-    )
+    client = DogStatsd("127.0.0.1", port, max_buffer_len=PACKET, disable_telemetry=True, disable_buffering=False)
     name = "my.prefix.requests" if tags else FULL_NAME
 
     def run(count: int) -> None:
@@ -115,9 +113,7 @@ def ended_span() -> ReadableSpan:
 
 def hopline_spans(port: int, dialect: str, sends: bool) -> Contender:
     processor = StatsdSpanProcessor(
-        StatsdConfig(
-            endpoint=f"udp://127.0.0.1:{port}", prefix="my.prefix", dialect=dialect, max_packet_size=PACKET
-        )
+        StatsdConfig(endpoint=f"udp://127.0.0.1:{port}", prefix="my.prefix", dialect=dialect, max_packet_size=PACKET)
     )
     span = ended_span()
 
@@ -129,9 +125,7 @@ def hopline_spans(port: int, dialect: str, sends: bool) -> Contender:
 
     def run_to_the_buffer(count: int) -> None:
         on_end = processor.on_end
-        processor._room[0] = (
-            2 * count + 2
-        )  # no packet is full: what is measured ends with the line in the buffer
+        processor._room[0] = 2 * count + 2  # no packet is full: what is measured ends with the line in the buffer
         for _ in range(count):
             on_end(span)
 

@@ -7,6 +7,7 @@ A server is a context manager; within it, it is ready. A test that needs one say
 from __future__ import annotations
 
 import glob
+import importlib.util
 import json
 import os
 import shutil
@@ -34,11 +35,16 @@ def _statsd() -> str | None:
     return None if (SERVERS / "node_modules/statsd/stats.js").exists() else "there is no npm package statsd"
 
 
+def _rotel() -> str | None:
+    return None if importlib.util.find_spec("rotel") else "there is no rotel for this platform"
+
+
 def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if _which(name) else f"there is no {name}"
 
 
 PROGRAMS: Mapping[str, Callable[[], str | None]] = {
+    "rotel": _rotel,
     "statsd": _statsd,
     "collectd": _program("collectd"),
     "carbon": _program("carbon-cache"),

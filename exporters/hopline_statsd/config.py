@@ -127,9 +127,7 @@ class _Reader:
         is_path = url.scheme.startswith("unix")
         endpoint = dsn.partition("?")[0] if is_path else f"{url.scheme}://{url.netloc}" if dsn else ""
         self._take("endpoint", names.STATSD_DSN, endpoint, _endpoint)
-        self._take(
-            "prefix", names.STATSD_DSN, "" if is_path else url.path.strip("/").replace("/", "."), _prefix
-        )
+        self._take("prefix", names.STATSD_DSN, "" if is_path else url.path.strip("/").replace("/", "."), _prefix)
         size = parse_qs(url.query).get("maxudpsize", [""])[-1]
         self._take("max_packet_size", names.STATSD_DSN, size, _integer)
 

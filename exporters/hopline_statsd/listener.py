@@ -237,9 +237,7 @@ class _Stream:
 def main(arguments: list[str] | None = None) -> None:
     """Print the lines that arrive, until interrupted."""
     parser = argparse.ArgumentParser(description="Print the statsd lines that arrive.")
-    parser.add_argument(
-        "--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)"
-    )
+    parser.add_argument("--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     options = parser.parse_args(arguments)
 

@@ -71,9 +71,7 @@ class SpanNames:
         tally: Where values that make no sense are counted.
     """
 
-    def __init__(
-        self, config: StatsdConfig, resource: Mapping[str, Any], budget: NameBudget, tally: Tally
-    ) -> None:
+    def __init__(self, config: StatsdConfig, resource: Mapping[str, Any], budget: NameBudget, tally: Tally) -> None:
         self._config = config
         self._tally = tally
         self._namer = Namer(config, resource, budget)

@@ -104,9 +104,7 @@ def test_a_packet_that_the_network_refuses_for_its_length_is_counted_and_dropped
     with StatsdListener(f"unix://{tmp_path}/s") as listener:
         client = client_of(listener, max_packet_size=65_507)
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        client._sender._transport.adopt(
-            client._sender._transport.connect([(socket.AF_UNIX, f"{tmp_path}/s")], 1)
-        )
+        client._sender._transport.adopt(client._sender._transport.connect([(socket.AF_UNIX, f"{tmp_path}/s")], 1))
         client._sender._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         probe.close()
 
@@ -155,9 +153,7 @@ def test_a_server_that_is_restarted_is_connected_to_again(scheme, tmp_path):
 def test_a_line_of_which_a_server_got_a_part_is_sent_again_whole():
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = StatsdClient(
-            StatsdConfig(
-                endpoint=f"tcp://127.0.0.1:{server.getsockname()[1]}", prefix="p", flush_interval=0.02
-            )
+            StatsdConfig(endpoint=f"tcp://127.0.0.1:{server.getsockname()[1]}", prefix="p", flush_interval=0.02)
         )
         client.timing("t", 0)
         connection, _ = server.accept()

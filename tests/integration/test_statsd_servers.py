@@ -49,9 +49,7 @@ def test_etsy_statsd_counts_ten_thousand_timers_as_they_were_sent(tmp_path, tran
 @pytest.mark.parametrize("dialect", ["graphite", "dogstatsd"])
 def test_etsy_statsd_stores_tags_as_they_were_meant(tmp_path, dialect):
     with EtsyStatsd(tmp_path) as server:
-        processor = StatsdSpanProcessor(
-            StatsdConfig(endpoint=server.endpoint, prefix="my.prefix", dialect=dialect)
-        )
+        processor = StatsdSpanProcessor(StatsdConfig(endpoint=server.endpoint, prefix="my.prefix", dialect=dialect))
         end_span(processor, CALL)
         processor.shutdown()
 
@@ -122,9 +120,7 @@ def test_graphite_stores_what_etsy_statsd_made_of_ten_thousand_timers(tmp_path):
     ):
         for sent in send_timers(server):
             if sent % (TIMERS // 2) == 0:
-                wait_until(
-                    lambda sent=sent: server.timer(NAME).count >= sent, "statsd has flushed the timers"
-                )
+                wait_until(lambda sent=sent: server.timer(NAME).count >= sent, "statsd has flushed the timers")
 
         stored = f"stats.timers.{NAME}"
         wait_until(lambda: sum(carbon.values(f"{stored}.count")) >= TIMERS, "carbon has stored the timers")

@@ -1,0 +1,87 @@
+"""Patches that can be switched off where they stand, made when their module is imported, never before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from logging import getLogger
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+_logger = getLogger(__name__)
+
+Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], Mapping[str, Any]], Any]
+
+
+class Patch:
+    """A wrapper around one attribute of one module; a module that has no such attribute is left as it is.
+
+    Args:
+        module: the module's name; applying the patch does not import it.
+        path: the attribute, for instance ``Session.send``.
+        wrapper: called as ``wrapper(wrapped, instance, args, kwargs)``, as wrapt has it.
+    """
+
+    def __init__(self, module: str, path: str, wrapper: Wrapper) -> None:
+        self._module = module
+        self._path = path
+        self._wrapper = wrapper
+        self._waiting = False
+        self._applied = False
+        self._inherited = False
+        self._installed: Any = None
+        # Its truth says whether the installed wrapper is on. A list, for wrapt tests that without calling Python.
+        self._switch: list[bool] = []
+
+    def apply(self) -> None:
+        """Patch the module, now or when it is imported. Applied twice, it is still one layer."""
+        self._applied = True
+        if self._module in sys.modules:
+            self._install(sys.modules[self._module])
+        elif not self._waiting:
+            self._waiting = True
+            wrapt.register_post_import_hook(self._imported, self._module)
+
+    def remove(self) -> None:
+        """Undo the patch: take it away, or switch it off where somebody else's patch stands on it."""
+        self._applied = False
+        self._switch.clear()
+        if self._installed is None:
+            return
+        parent, attribute, current = wrapt.resolve_path(self._module, self._path)
+        if current is self._installed:
+            if self._inherited:
+                delattr(parent, attribute)
+            else:
+                setattr(parent, attribute, current.__wrapped__)
+            self._installed = None
+
+    def _imported(self, module: ModuleType) -> None:
+        self._waiting = False
+        if self._applied:
+            self._install(module)
+
+    def _install(self, module: ModuleType) -> None:
+        try:
+            parent, attribute, current = wrapt.resolve_path(module, self._path)
+        except AttributeError:
+            _logger.debug("%s has no %s: what it would tell is not told", self._module, self._path)
+            return
+        if self._installed is not None and _stands_on(current, self._installed):
+            self._switch[:] = [True]
+            return
+        # One that cannot be found any more stays off; should it still be called, it only passes on.
+        self._switch = [True]
+        self._inherited = attribute not in vars(parent)
+        self._installed = wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
+        setattr(parent, attribute, self._installed)
+
+
+def _stands_on(function: object, layer: object) -> bool:
+    while function is not None:
+        if function is layer:
+            return True
+        function = getattr(function, "__wrapped__", None)
+    return False

@@ -1,0 +1,279 @@
+"""Where the request context is kept: an immutable state in the OpenTelemetry context, and its newest version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from logging import getLogger
+from math import isfinite
+from threading import Lock
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context as OtelContext
+
+from hopline.deadline import Deadline
+from hopline.request_id import is_valid, new_root
+
+_logger = getLogger("hopline.context")
+
+_KEY = otel_context.create_key("hopline")
+_MAX_KINDS = 64
+_MAX_LEVELS = 1000
+
+
+class Total(NamedTuple):
+    """What one kind of work came to."""
+
+    times: int
+    """How often it was done."""
+    ms: float
+    """How long it took altogether, in milliseconds."""
+
+
+class Scope:
+    """The identity of one request or job: every version of its state has the same scope, in every thread and task.
+
+    Attributes:
+        extracted: whether it lives as long as the OpenTelemetry context that it was extracted into is attached; one
+            that the application began lives until it clears it or begins another.
+        lineage: what it has in common with the scopes that the application began in its place.
+        ended: whether the application has cleared it.
+    """
+
+    __slots__ = ("_adding", "_totals", "ended", "extracted", "lineage")
+
+    def __init__(self, *, extracted: bool = False, within: Scope | None = None) -> None:
+        self.extracted: bool = extracted if within is None else within.extracted
+        self.lineage: object = object() if within is None else within.lineage
+        self.ended = False
+        self._totals: dict[str, Total] = {}
+        self._adding = Lock()
+
+    def track(self, kind: str, ms: float) -> None:
+        """Add one piece of work to the total of its kind; past 64 kinds, to the kind ``other``.
+
+        Raises:
+            ValueError: if ``ms`` is negative or not finite.
+        """
+        if ms < 0 or not isfinite(ms):
+            raise ValueError(f"{ms!r} is not a duration in milliseconds")
+        with self._adding:
+            if kind not in self._totals and len(self._totals) >= _MAX_KINDS:
+                kind = "other"
+            times, total = self._totals.get(kind, (0, 0.0))
+            self._totals[kind] = Total(times + 1, total + ms)
+
+    def totals(self) -> dict[str, Total]:
+        """The totals so far, by kind."""
+        with self._adding:
+            return dict(self._totals)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extras:
+    """One level of what was pushed for the logs, on top of the levels below it."""
+
+    values: Mapping[str, object]
+    """This level's and those below it that it does not hide."""
+    depth: int = 0
+    below: Extras | None = None
+    owner: object = None
+    """Whose level it is: a ``with`` block's, or nobody's."""
+
+    def push(self, values: Mapping[str, object], owner: object = None) -> Extras:
+        """Put a level on top; past 1000 levels, in the place of the topmost."""
+        merged = MappingProxyType({**self.values, **values})
+        if self.depth >= _MAX_LEVELS:
+            return Extras(merged, self.depth, self.below, owner)
+        return Extras(merged, self.depth + 1, self, owner)
+
+    def down_to(self, depth: int) -> Extras:
+        """The level ``depth``, or this one if it is not above it."""
+        level = self
+        while level.depth > depth and level.below is not None:
+            level = level.below
+        return level
+
+    def without(self, owner: object) -> Extras:
+        """What is below the topmost level of ``owner``, or all of this if there is none."""
+        level: Extras | None = self
+        while level is not None and level.owner is not owner:
+            level = level.below
+        return self if level is None or level.below is None else level.below
+
+
+NO_EXTRAS = Extras(MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One version of what is known; a change makes a new one."""
+
+    scope: Scope
+    request_id: str | None
+    extras: Extras = NO_EXTRAS
+    deadline: Deadline | None = None
+
+
+# The newest version in this execution context. Detaching a span's context must not undo what was set inside
+# its block, so the OpenTelemetry context alone, which then goes back to an older version, cannot tell.
+newest_state: ContextVar[State | None] = ContextVar("hopline_newest", default=None)
+
+
+def current(context: OtelContext | None = None) -> State | None:
+    """The state that holds in ``context`` (default: the current OpenTelemetry context), or None."""
+    attached = (otel_context.get_current() if context is None else context).get(_KEY)
+    newest = newest_state.get()
+    if not isinstance(attached, State):
+        # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
+        return newest if context is None and newest is not None and not newest.scope.extracted else None
+    if newest is None:
+        return attached
+    # Where one is current whose request is over, a span's block has ended in which the application began the next.
+    is_newer = _replaces(newest, attached) if context is None else newest.scope is attached.scope
+    return newest if is_newer else attached
+
+
+def _replaces(newest: State, attached: State) -> bool:
+    return newest.scope.lineage is attached.scope.lineage
+
+
+def attached_to(context: OtelContext) -> State | None:
+    """The state that ``context`` itself holds, which need not be the newest version, or None."""
+    attached = context.get(_KEY)
+    return attached if isinstance(attached, State) else None
+
+
+def attach_to(context: OtelContext, state: State) -> OtelContext:
+    """A copy of ``context`` in which ``state`` holds."""
+    return otel_context.set_value(_KEY, state, context)
+
+
+def completed(context: OtelContext) -> OtelContext:
+    """``context``, the current one, or a copy of it in which the state that holds here is also attached."""
+    newest = newest_state.get()
+    if newest is None:
+        return context
+    attached = context.get(_KEY)
+    if isinstance(attached, State):
+        is_attached = newest.scope is attached.scope or not _replaces(newest, attached)
+    else:
+        is_attached = newest.scope.extracted
+    return context if is_attached else attach_to(context, newest)
+
+
+def with_request_id(context: OtelContext, request_id: str) -> OtelContext:
+    """A copy of ``context`` in which a request with ``request_id`` begins."""
+    known = attached_to(context)
+    # What has been extracted before the id belongs to the same request.
+    same = known is not None and known.scope.extracted and known.request_id is None
+    begun = State(Scope(extracted=True), request_id, deadline=known.deadline if known is not None and same else None)
+    return attach_to(context, begun)
+
+
+def with_deadline(context: OtelContext, deadline: Deadline) -> OtelContext:
+    """A copy of ``context`` in which the request that has begun in it has ``deadline``."""
+    known = attached_to(context)
+    begun = State(Scope(extracted=True), None if known is None else known.request_id, deadline=deadline)
+    return attach_to(context, begun)
+
+
+def accepted(request_id: str | None) -> str:
+    """``request_id``, or a generated one: unless one is given, and, with a WARNING, for one that is not valid."""
+    if request_id is None:
+        return new_root()
+    if is_valid(request_id):
+        return request_id
+    # Not raised, for the id may come from outside; not shown, for it may be hostile.
+    _logger.warning("a request id that is not valid was replaced by a generated one")
+    return new_root()
+
+
+def fresh_scope() -> Scope:
+    """The scope of a request that the application begins here, in the place of what holds."""
+    known = current()
+    return Scope(within=None if known is None else known.scope)
+
+
+def current_or_new() -> State:
+    """The state that holds here; with none, the empty one of a context that begins (it is not set yet)."""
+    known = current()
+    return State(fresh_scope(), None) if known is None or known.scope.ended else known
+
+
+def put(state: State) -> None:
+    """Make ``state`` the one that holds here."""
+    otel_context.attach(attach_to(otel_context.get_current(), state))
+    newest_state.set(state)
+
+
+def clear() -> None:
+    """Make nothing hold here."""
+    # An empty version, not none: it also hides what the OpenTelemetry context of an enclosing span holds.
+    scope = fresh_scope()
+    scope.ended = True
+    put(State(scope, None))
+
+
+class Begun:
+    """A request or job that has begun; :func:`end` or leaving its ``with`` block ends it.
+
+    Attributes:
+        state: what holds when it begins.
+    """
+
+    __slots__ = ("_newest", "_outer", "state")
+
+    def __init__(self, state: State, context: OtelContext) -> None:
+        self.state = state
+        self._newest = newest_state.set(state)
+        self._outer = otel_context.attach(attach_to(context, state))
+
+    def __enter__(self) -> Begun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End it; see :func:`end`."""
+        try:
+            newest_state.reset(self._newest)
+        except (RuntimeError, ValueError):
+            # It has ended already, or this is another execution context than it began in, with nothing to restore.
+            return
+        otel_context.detach(self._outer)
+
+
+def begin(
+    request_id: str | None = None, *, context: OtelContext | None = None, deadline: Deadline | None = None
+) -> Begun:
+    """Begin serving one request or job: until it ends, its own context holds, with totals and extras of its own.
+
+    Args:
+        request_id: its id; by default the one that ``context`` was extracted with, else a generated one. One that
+            is not valid is replaced by a generated one, with a WARNING.
+        context: the OpenTelemetry context to serve it in, as extracted from what came in (default: the current one,
+            as the application's own beginning of a fresh request).
+        deadline: until when an answer is waited for; by default what ``context`` was extracted with.
+
+    Returns:
+        What to :func:`end`; also a context manager, in synchronous and asynchronous code.
+    """
+    known = None if context is None else attached_to(context)
+    if known is not None:
+        request_id, deadline = request_id or known.request_id, deadline or known.deadline
+    state = State(Scope(extracted=True), accepted(request_id), deadline=deadline)
+    return Begun(state, otel_context.get_current() if context is None else context)
+
+
+def end(begun: Begun) -> None:
+    """End what has begun: OpenTelemetry's context and ours are what they were before.
+
+    Called twice, or in another execution context than it began in (a generator that another thread closes), it does
+    nothing.
+    """
+    begun.end()

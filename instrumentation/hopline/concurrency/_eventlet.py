@@ -1,0 +1,29 @@
+"""eventlet: green threads of every kind, and its pool of native threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hopline._patch import Patch
+from hopline.concurrency._carry import call_in_copy, give
+
+
+def patches() -> tuple[Patch, ...]:
+    """The patches."""
+    return (
+        Patch("eventlet.greenthread", "GreenThread.__init__", _init),
+        # What `spawn_n` and its like have in common, for they make plain greenlets.
+        Patch("eventlet.greenthread", "_spawn_n", _spawn_n),
+        Patch("eventlet.tpool", "execute", call_in_copy),
+    )
+
+
+def _init(wrapped: Callable[..., None], thread: Any, args: Any, kwargs: Any) -> None:
+    wrapped(*args, **kwargs)
+    give(thread)
+
+
+def _spawn_n(wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
+    timer, greenlet = wrapped(*args, **kwargs)
+    return timer, give(greenlet)

@@ -1,0 +1,82 @@
+"""Threads and pools of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from threading import Thread
+from types import MethodType
+from typing import Any
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.concurrency._carry import InCopies, submit_in_copy
+
+# The thread that manages a pool of processes, started by the first who submits something, works for all.
+_MANAGERS = "concurrent.futures.process"
+_POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
+
+
+def patches() -> tuple[Patch, ...]:
+    """The patches."""
+    return (
+        Patch("threading", "Thread.start", _start),
+        Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", submit_in_copy),
+        Patch("multiprocessing.pool", "ThreadPool.__init__", _start_workers),
+        *(Patch("multiprocessing.pool", f"ThreadPool.{method}", _submit_to_pool) for method in _POOL_METHODS),
+    )
+
+
+class _Run:
+    """What a thread runs instead of its own ``run``, once."""
+
+    __slots__ = ("_context", "_run")
+
+    def __init__(self, context: Context, run: Callable[[], None]) -> None:
+        self._context = context
+        self._run = run
+
+    def __call__(self, thread: Thread) -> None:
+        _take_away(thread)
+        self._context.run(self._run)
+
+
+def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
+    context = copy_context()
+    if not context or type(thread).__module__ == _MANAGERS:
+        wrapped(*args, **kwargs)
+        return
+    guard(_give, thread, context)
+    try:
+        wrapped(*args, **kwargs)
+    except BaseException:
+        # It has not started, and may be asked to again.
+        _take_away(thread)
+        raise
+
+
+def _give(thread: Thread, context: Context) -> None:
+    # On the thread itself, as a subclass may have a `run` that does not call ours; as a method, for others who patch
+    # `start` look for a method's function. It goes when the thread runs, which ends the cycle.
+    thread.run = MethodType(_Run(context, thread.run), thread)  # type: ignore[method-assign]
+
+
+def _take_away(thread: Thread) -> None:
+    if isinstance(getattr(thread.__dict__.get("run"), "__func__", None), _Run):
+        del thread.__dict__["run"]
+
+
+def _start_workers(wrapped: Callable[..., None], pool: object, args: Any, kwargs: Any) -> None:
+    # Its threads work for all who will submit something, not for who makes the pool.
+    Context().run(wrapped, *args, **kwargs)
+
+
+def _submit_to_pool(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
+    context = copy_context()
+    if not context:
+        return wrapped(*args, **kwargs)
+    if args:
+        return wrapped(InCopies(context, args[0]), *args[1:], **kwargs)
+    if "func" in kwargs:
+        kwargs = {**kwargs, "func": InCopies(context, kwargs["func"])}
+    return wrapped(*args, **kwargs)

@@ -1,0 +1,192 @@
+"""The words of HTTP telemetry: attributes, span names and status rules of the OpenTelemetry semantic conventions.
+
+What depends only on the destination, the method, the status and the protocol version is made once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.http_attributes import (
+    HTTP_REQUEST_METHOD,
+    HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE,
+)
+from opentelemetry.semconv.attributes.network_attributes import NETWORK_PROTOCOL_VERSION
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
+from opentelemetry.semconv.attributes.url_attributes import URL_FULL
+from opentelemetry.semconv.schemas import Schemas
+
+from hopline.destinations import Destination
+
+Value = str | int | float | bool
+
+SCHEMA_URL = Schemas.V1_38_0.value
+REQUEST_ID = "hopline.request_id"
+OUTCOME = "hopline.outcome"
+CANCELLED = "cancelled"
+PEER_SERVICE = "peer.service"
+
+# How long the phases of an attempt took, in seconds; only those that happened.
+PHASE_QUEUE = "hopline.phase.queue"  # waiting for a connection of the pool to be free
+PHASE_DNS = "hopline.phase.dns"
+PHASE_CONNECT = "hopline.phase.connect"
+PHASE_TLS = "hopline.phase.tls"
+PHASE_HEADERS = "hopline.phase.headers"  # from the start of the attempt to the response's header
+CONNECTION_REUSED = "hopline.connection.reused"
+DNS_CACHE_HIT = "hopline.dns.cache_hit"
+URL_TEMPLATE = "url.template"
+
+KNOWN_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"))
+OTHER_METHOD = "_OTHER"
+
+# The names before the conventions became stable, for OTEL_SEMCONV_STABILITY_OPT_IN=http/dup.
+_OLD_NAMES = {
+    HTTP_REQUEST_METHOD: "http.method",
+    HTTP_RESPONSE_STATUS_CODE: "http.status_code",
+    NETWORK_PROTOCOL_VERSION: "http.flavor",
+    SERVER_ADDRESS: "net.peer.name",
+    SERVER_PORT: "net.peer.port",
+    URL_FULL: "http.url",
+}
+
+# Beyond these bounds, which only a hostile peer or caller reaches, things are made anew each time.
+_MAX_OPERATIONS = 256
+_MAX_OUTCOMES = 128
+
+
+# status, protocol version, error type, whether the status is expected
+_Ending = tuple[int | None, str | None, str | None, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended: a status, a protocol version and perhaps an error, as attributes.
+
+    Attributes:
+        span_attributes: what the span gets at its end.
+        metric_attributes: all that the duration histogram gets.
+        is_error: whether the span's status is ERROR.
+    """
+
+    span_attributes: Mapping[str, Value]
+    metric_attributes: Mapping[str, Value]
+    old_metric_attributes: Mapping[str, Value]
+    is_error: bool
+
+
+class Operation:
+    """One method on one destination: its span's name and first attributes, and the outcomes met so far."""
+
+    __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "origin", "span_name")
+
+    def __init__(self, method: str, template: str | None, destination: Destination, words: Words) -> None:
+        known = words.method(method)
+        name = "HTTP" if known == OTHER_METHOD else known
+        self.span_name = name if template is None else f"{name} {template}"
+        self.origin = origin_attributes(destination)
+        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **self.origin}
+        if template is not None:
+            self.metric_attributes[URL_TEMPLATE] = template
+        original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
+        self.attributes = words.spoken({**self.metric_attributes, **original})
+        self._old_names = words.old_names
+        self._outcomes: dict[_Ending, Outcome] = {}
+
+    def outcome(
+        self, status: int | None, version: str | None, error_type: str | None = None, *, expected: bool = False
+    ) -> Outcome:
+        """How a response, an error or both are told; neither of them means that the caller cancelled the call.
+
+        Args:
+            status: the response's status code, or None if there was no response.
+            version: the protocol version, for instance ``1.1``, if known.
+            error_type: the fully-qualified name of the exception that ended the attempt, if one did.
+            expected: whether the status is no error, though it is 400 or more.
+        """
+        key = (status, version, error_type, expected)
+        return self._outcomes.get(key) or self._met(key)
+
+    def _met(self, key: _Ending) -> Outcome:
+        status, version, error_type, expected = key
+        if error_type is None and status is not None and status >= 400 and not expected:
+            error_type = str(status)
+        ending = _without_none(
+            {
+                HTTP_RESPONSE_STATUS_CODE: status,
+                NETWORK_PROTOCOL_VERSION: version,
+                ERROR_TYPE: error_type,
+                OUTCOME: CANCELLED if status is None and error_type is None else None,
+            }
+        )
+        metric_attributes = {**self.metric_attributes, **ending}
+        outcome = Outcome(
+            span_attributes=_doubled(ending) if self._old_names else ending,
+            metric_attributes=metric_attributes,
+            old_metric_attributes=_old(metric_attributes) if self._old_names else {},
+            is_error=error_type is not None,
+        )
+        if len(self._outcomes) < _MAX_OUTCOMES:
+            self._outcomes[key] = outcome
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Which words one configuration speaks.
+
+    Attributes:
+        known_methods: the methods that keep their name; others become ``_OTHER``.
+        old_names: also give each attribute its name from before the conventions became stable.
+    """
+
+    known_methods: Collection[str] = KNOWN_METHODS
+    old_names: bool = False
+
+    def operation(self, method: str, template: str | None, destination: Destination) -> Operation:
+        """One method, and perhaps one URL template, on one destination, prepared when it is first met."""
+        key = method if template is None else (method, template)
+        known: Operation | None = destination.operations.get(key)
+        if known is not None:
+            return known
+        operation = Operation(method, template, destination, self)
+        if len(destination.operations) < _MAX_OPERATIONS:
+            destination.operations[key] = operation
+        return operation
+
+    def method(self, method: str) -> str:
+        """The value of ``http.request.method``: a known method, in its own case, or ``_OTHER``."""
+        if method in self.known_methods:
+            return method
+        return method.upper() if method.upper() in self.known_methods else OTHER_METHOD
+
+    def spoken(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
+        """``attributes``, with their old names beside them if this configuration asks for that."""
+        return _doubled(attributes) if self.old_names else dict(attributes)
+
+
+def origin_attributes(destination: Destination) -> dict[str, Value]:
+    """The attributes that tell a destination."""
+    return _without_none(
+        {SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name}
+    )
+
+
+def error_type_of(error: BaseException) -> str:
+    """The value of ``error.type``: the exception's class, fully qualified (a built-in one by its name alone)."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _doubled(attributes: Mapping[str, Value]) -> dict[str, Value]:
+    return {**attributes, **_old(attributes)}
+
+
+def _old(attributes: Mapping[str, Value]) -> dict[str, Value]:
+    return {_OLD_NAMES[name]: value for name, value in attributes.items() if name in _OLD_NAMES}
+
+
+def _without_none(attributes: Mapping[str, Value | None]) -> dict[str, Value]:
+    return {name: value for name, value in attributes.items() if value is not None and value != ""}

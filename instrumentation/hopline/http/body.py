@@ -1,0 +1,70 @@
+"""Response bodies that the application reads after its call has returned: their time, their bytes, their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter_ns
+
+from opentelemetry.metrics import Meter
+
+from hopline.http.attributes import OUTCOME, Value
+
+CONSUMED = "consumed"
+"""The body was read to its end."""
+
+CLOSED = "closed"
+"""The response was closed before its end."""
+
+ABANDONED = "abandoned"
+"""The response was neither read to its end nor closed, and dropped."""
+
+
+class Bodies:
+    """What is told about streamed response bodies.
+
+    Their span has ended at the header, and stays as it is; what follows is recorded on two histograms,
+    ``hopline.http.client.body.duration`` (seconds) and ``hopline.http.client.body.size`` (bytes on the wire), with
+    the attributes of the request's own duration and ``hopline.outcome``.
+
+    Args:
+        meter: makes the instruments.
+    """
+
+    __slots__ = ("_duration", "_size")
+
+    def __init__(self, meter: Meter) -> None:
+        self._duration = meter.create_histogram(
+            "hopline.http.client.body.duration",
+            unit="s",
+            description="Time from a streamed response's header to its body's end.",
+        )
+        self._size = meter.create_histogram(
+            "hopline.http.client.body.size", unit="By", description="Bytes read of a streamed response's body."
+        )
+
+    def record(self, body: Body, size: int, ending: str) -> None:
+        """Record one body that has ended.
+
+        Args:
+            body: the body.
+            size: the bytes of it that were read from the wire.
+            ending: ``CONSUMED``, ``CLOSED``, ``ABANDONED``, or the type of the error that ended it.
+        """
+        attributes = {**body.attributes, OUTCOME: ending}
+        self._duration.record((perf_counter_ns() - body.started) / 1e9, attributes)
+        self._size.record(size, attributes)
+
+
+class Body:
+    """One streamed body, from the header on.
+
+    Attributes:
+        attributes: those of the request's duration.
+        started: when the header had arrived, in nanoseconds of the performance counter.
+    """
+
+    __slots__ = ("attributes", "started")
+
+    def __init__(self, attributes: Mapping[str, Value]) -> None:
+        self.attributes = attributes
+        self.started = perf_counter_ns()

@@ -1,0 +1,264 @@
+"""One call of the application through an HTTP client, and its attempts: the requests that it puts on the wire.
+
+Each attempt (the first, and each redirect hop, retry or authentication resend) has a span of its own; they are
+siblings under the caller's span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
+from opentelemetry.context import Context, get_current, set_value
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
+from opentelemetry.semconv.attributes.url_attributes import URL_FULL
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation import _SPAN_KEY as _SPAN
+
+from hopline._guard import guard
+from hopline.hints import current_hints
+from hopline.http.attributes import PHASE_HEADERS, REQUEST_ID, Operation, Outcome, Value, error_type_of
+from hopline.http.headers import Headers
+from hopline.http.redaction import redact_query, redact_url
+
+if TYPE_CHECKING:
+    from hopline.destinations import Destination
+    from hopline.http.client import ClientTelemetry
+    from hopline.http.config import HttpConfig
+
+_MAX_DESCRIPTION = 256
+
+
+class ClientCall:
+    """One call of the application, and the attempt that is on the wire.
+
+    Args:
+        telemetry: what the call is told to.
+        parent: the caller's context.
+        template: the template of the call's URL, where the call itself names one.
+
+    Attributes:
+        telemetry: what the call is told to.
+        method: the attempt's method.
+        url: the attempt's URL.
+        request: the library's own request of the attempt.
+        destination: where the attempt goes.
+        context: the context to be current while the attempt lasts: the span is current in it, and other
+            instrumentations of HTTP are suppressed.
+        operation: what the attempt does, where.
+        details: what the library room learns of the attempt on its way: span attributes, such as its phases.
+        sizes: the bytes of the attempt's request and response bodies, each None while it is not known.
+        progress: what the library room itself keeps of the call.
+    """
+
+    method: str
+    url: str
+    request: Any
+    destination: Destination
+    context: Context
+    operation: Operation
+    details: dict[str, Value]
+    _clock: int
+    _duration: int | None
+    _expected: Collection[int]
+    _first_url: str
+    _start: int
+
+    # What most calls never set stands on the class, so that making a call does not set it either.
+    sizes: tuple[int | None, int | None] = (None, None)
+    progress: Any = None
+    _previous: Span | None = None
+    _span: Span | None = None
+    _resends = 0
+
+    def __init__(self, telemetry: ClientTelemetry, parent: Context, template: str | None = None) -> None:
+        self.telemetry = telemetry
+        self._parent = parent
+        self._template = template
+
+    def begin(self, method: str, url: str, headers: Headers, request: object) -> None:
+        """Begin an attempt; the arguments are those of :meth:`ClientTelemetry.start`."""
+        telemetry = self.telemetry
+        self.method, self.url, self.request = method, url, request
+        self.destination = telemetry.destination(url)
+        self._name()
+        self._duration = None
+        attributes = self._attributes(url, headers)
+        links = None if self._previous is None else (Link(self._previous.get_span_context()),)
+        self._start, self._clock = time_ns(), perf_counter_ns()
+        span = self._span = telemetry.tracer.start_span(
+            self.operation.span_name, self._parent, SpanKind.CLIENT, attributes, links, self._start
+        )
+        # One copy for both keys, 0.6 µs less than the API's set_span_in_context and set_value one after the other.
+        self.context = Context({**self._parent, _SPAN: span, _SUPPRESS_HTTP: self})
+        if telemetry.config.request_hook is not None:
+            guard(telemetry.config.request_hook, span, request)
+        sent = telemetry.inject(self.destination, headers, self.context)
+        self.details = {} if sent is None else {REQUEST_ID: sent}
+        telemetry.active.add(self)
+
+    def resend(self, method: str, url: str, headers: Headers, request: object) -> None:
+        """Begin the next attempt of the same call, once the one before has ended."""
+        if self._resends == 0:
+            self._first_url = self.url
+        self._resends += 1
+        self.sizes = (None, None)
+        if self.telemetry.excludes(url):
+            self.context = set_value(_SUPPRESS_HTTP, self, self._parent)
+            self.telemetry.inject_excluded(url, headers, self._parent)
+        else:
+            self.begin(method, url, headers, request)
+
+    def headers_sent(self, headers: Mapping[str, str]) -> None:
+        """Note the header as it goes out, for a library that completes it after the attempt has begun."""
+        captured = self.telemetry.config.request_headers
+        if captured is not None and self._span is not None:
+            self._span.set_attributes(captured.attributes(headers))
+
+    def headers_arrived(self) -> None:
+        """Note that the response's header is here."""
+        self.details[PHASE_HEADERS] = (perf_counter_ns() - self._clock) / 1e9
+
+    def stop(self, at: int | None = None) -> None:
+        """Stop the attempt's clock: it is over, though how it is told may still depend on what follows.
+
+        Args:
+            at: when it was over, in nanoseconds of the performance counter (default: now).
+        """
+        if self._duration is None:
+            self._duration = (perf_counter_ns() if at is None else at) - self._clock
+
+    def finish(
+        self, status: int | None, version: str | None, headers: Mapping[str, str], response: object = None
+    ) -> Outcome | None:
+        """End the attempt with a response.
+
+        Args:
+            status: its status code; None if the library has made up a response without one.
+            version: its protocol version, for instance ``1.1``, if known.
+            headers: its header.
+            response: the library's own response, for the hook; None if it makes none of this one.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        span, config = self._span, self.telemetry.config
+        if span is None:
+            return None
+        self.stop()
+        if config.response_headers is not None and span.is_recording():
+            span.set_attributes(config.response_headers.attributes(headers))
+        if config.response_hook is not None and response is not None:
+            guard(config.response_hook, span, self.request, response)
+        return self._end(self.operation.outcome(status, version, expected=status in self._expected))
+
+    def fail(self, error: BaseException, status: int | None = None, version: str | None = None) -> Outcome | None:
+        """End the attempt with an exception, which may come after a response.
+
+        Args:
+            error: what the application will get.
+            status: the response's status code, if there was one.
+            version: the response's protocol version, if known.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        if self._span is None:
+            return None
+        return self._end(self.operation.outcome(status, version, error_type_of(error)), _description(error))
+
+    def cancel(self) -> Outcome | None:
+        """End the attempt because the caller gave it up, which is no error.
+
+        Returns:
+            How it ended, or None if it had ended before.
+        """
+        return None if self._span is None else self._end(self.operation.outcome(None, None))
+
+    def tell_hook(self, answer: object) -> None:
+        """Call the response hook before an end that has no response, for a library that tells its hooks of those.
+
+        Args:
+            answer: what the hook gets in place of the response.
+        """
+        hook = self.telemetry.config.response_hook
+        if hook is not None and self._span is not None:
+            guard(hook, self._span, self.request, answer)
+
+    def _name(self) -> None:
+        destination = self.destination
+        hints = current_hints()
+        template = self._template or (None if hints is None else hints.template)
+        if self._resends and self.url != self._first_url:
+            template = None  # the caller has named the URL that it asked for, not where a redirect leads
+        template = template or destination.template(self.url)
+        self.operation = self.telemetry.config.words.operation(self.method, template, destination)
+        self._expected = destination.expected if hints is None else destination.expected | hints.expected
+
+    def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:
+        config = self.telemetry.config
+        attributes: dict[str, Any] = {**self.operation.attributes}
+        if config.url_filter is None and not config.words.old_names:
+            attributes[URL_FULL] = redact_url(url)
+        else:
+            attributes.update(config.words.spoken(_recorded(url, config)))
+        if self._resends:
+            attributes[HTTP_REQUEST_RESEND_COUNT] = self._resends
+        if config.request_headers is not None:
+            attributes.update(config.request_headers.attributes(headers))
+        return attributes
+
+    def _end(self, outcome: Outcome, description: str | None = None) -> Outcome:
+        self.stop()
+        span, duration, telemetry = self._span, self._duration, self.telemetry
+        assert span is not None
+        assert duration is not None
+        self._span, self._previous = None, span
+        telemetry.active.discard(self)
+        if span.is_recording():
+            self._set(span, outcome)
+            if outcome.is_error:
+                span.set_status(StatusCode.ERROR, description)
+        span.end(self._start + duration)
+        if telemetry.instruments.are_read():
+            self._record(duration, outcome)
+        # The attempt's context refers to this call: without this, only the garbage collector would free them.
+        self.context = self._parent
+        return outcome
+
+    def _set(self, span: Span, outcome: Outcome) -> None:
+        if self.details:
+            # All at once: each call of the SDK's takes its lock and cleans what it has got.
+            span.set_attributes({**outcome.span_attributes, **self.details})
+        else:
+            # Of only two, or three, each at a time is quicker, by 0.4 µs.
+            for name, value in outcome.span_attributes.items():
+                span.set_attribute(name, value)
+
+    def _record(self, duration: int, outcome: Outcome) -> None:
+        instruments = self.telemetry.instruments
+        instruments.record(duration, outcome)
+        if self.telemetry.config.body_sizes:
+            instruments.record_sizes(*self.sizes, outcome)
+        if self.details:
+            instruments.phases.record(self.details, self.operation.origin)
+
+
+def ongoing_call() -> ClientCall | None:
+    """The call of ours whose attempt is current here, or None."""
+    marker = get_current().get(_SUPPRESS_HTTP)
+    return marker if type(marker) is ClientCall else None
+
+
+def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:
+    if config.url_filter is None:
+        return {URL_FULL: redact_url(url)}
+    filtered = guard(config.url_filter, url)
+    # A filter that fails would have hidden something.
+    return {URL_FULL: redact_url(filtered)} if isinstance(filtered, str) else {}
+
+
+def _description(error: BaseException) -> str:
+    return redact_query(str(error))[:_MAX_DESCRIPTION]

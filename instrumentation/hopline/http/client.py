@@ -1,0 +1,169 @@
+"""HTTP client telemetry: what one instrumentor has, from the configuration to the metric instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import environ
+
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
+from opentelemetry.context import Context, get_current
+from opentelemetry.environment_variables import OTEL_PROPAGATORS
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.propagate import get_global_textmap
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider, get_tracer, get_tracer_provider
+
+from hopline._guard import guard
+from hopline._version import __version__
+from hopline.context import completed
+from hopline.destinations import Destination, Destinations
+from hopline.http.attributes import SCHEMA_URL, Value
+from hopline.http.call import ClientCall
+from hopline.http.config import HttpConfig
+from hopline.http.headers import Headers, place
+from hopline.http.instruments import ClientInstruments
+from hopline.propagators import RequestIdPropagator
+from hopline.request_id import HEADER
+
+_SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
+
+
+class ClientTelemetry:
+    """What one HTTP client instrumentor tells, and how.
+
+    Args:
+        scope: the name of its instrumentation scope, for instance ``hopline.requests``.
+        config: how to tell it.
+        tracer_provider: makes the tracer (default: the global one).
+        meter_provider: makes the instruments (default: the global one).
+
+    Attributes:
+        active: the calls that have an attempt on the wire.
+        tracer: makes the spans, once there is somebody to hear of them.
+        instruments: the metric instruments, from then on.
+    """
+
+    tracer: Tracer
+    instruments: ClientInstruments
+
+    def __init__(
+        self,
+        scope: str,
+        config: HttpConfig,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        self.config = config
+        self.active: set[ClientCall] = set()
+        self._scope = scope
+        self._providers = tracer_provider, meter_provider
+        self._is_heard = False
+        self._destinations = Destinations(config.rules)
+        self._propagator: TextMapPropagator | None = None
+        self._request_id: RequestIdPropagator | None = None
+        self._fields: frozenset[str] = frozenset()
+
+    def start(
+        self, method: str, url: str, headers: Headers, request: object, template: str | None = None
+    ) -> ClientCall | None:
+        """Start a call: its span starts and ``headers`` get what is propagated.
+
+        Args:
+            method: the request's method.
+            url: the absolute URL.
+            headers: the header that will be sent, changed in place.
+            request: the library's own request, for the hooks.
+            template: the URL's template, where the call itself names one.
+
+        Returns:
+            The call, or None if there is nothing to tell: instrumentation is suppressed, the URL excluded, or there
+            is nobody to tell it to, as long as the application sets no provider.
+        """
+        context = get_current()
+        if context and _is_suppressed(context):
+            return None
+        if self.excludes(url):
+            self.inject_excluded(url, headers, context)
+            return None
+        context = completed(context)
+        if not self._is_heard and not self._listen():
+            self.inject(self.destination(url), headers, context)
+            return None
+        call = ClientCall(self, context, template)
+        call.begin(method, url, headers, request)
+        return call
+
+    def destination(self, url: str) -> Destination:
+        """Where a request for ``url`` goes."""
+        return self._destinations.of(url)
+
+    def excludes(self, url: str) -> bool:
+        """Whether ``url`` is one that gets no span."""
+        excluded = self.config.excluded
+        return excluded is not None and excluded.search(url) is not None
+
+    def inject_excluded(self, url: str, headers: Headers, context: Context) -> None:
+        """Put what is propagated into the header of a request that gets no span, if it is to have any."""
+        if self.config.propagate_to_excluded:
+            self.inject(self.destination(url), headers, context)
+        else:
+            place({}, self._fields, headers)  # what the hop before had does not go along
+
+    def inject(self, destination: Destination, headers: Headers, context: Context) -> str | None:
+        """Put what is propagated, and may go to ``destination``, into ``headers``.
+
+        Returns:
+            The request id that will be sent: ours, or the one that the user set in its place; None without one.
+        """
+        propagator = get_global_textmap()
+        if propagator is not self._propagator:
+            self._propagator = propagator
+            self._fields = frozenset(field.lower() for field in (*propagator.fields, HEADER))
+            self._request_id = None if _carries_request_id(propagator) else RequestIdPropagator()
+        carrier: dict[str, str] = {}
+        guard(propagator.inject, carrier, context)
+        if self._request_id is not None:
+            self._request_id.inject(carrier, context)
+        permitted = destination.permitted(carrier)
+        place(permitted, self._fields, headers)
+        return headers.get(HEADER) if HEADER in permitted else None
+
+    def close(self) -> None:
+        """Tell nothing any more when metrics are collected."""
+        if self._is_heard:
+            self.instruments.close()
+
+    def _listen(self) -> bool:
+        """Whether there is by now somebody to hear: a provider, or a hook; if so, make what is told to them."""
+        tracers, meters = self._providers
+        self._is_heard = (
+            tracers is not None
+            or meters is not None
+            or type(get_tracer_provider()) is not ProxyTracerProvider
+            or type(get_meter_provider()) is not _ProxyMeterProvider
+            or self.config.request_hook is not None
+            or self.config.response_hook is not None
+        )
+        if self._is_heard:
+            self.tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
+            self.instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
+        return self._is_heard
+
+    def _active_attributes(self) -> list[Mapping[str, Value]]:
+        return [call.operation.metric_attributes for call in list(self.active)]
+
+
+def _is_suppressed(context: Context) -> bool:
+    if context.get(_SUPPRESS) or context.get(_SUPPRESS_PLAIN):
+        return True
+    marker = context.get(_SUPPRESS_HTTP)
+    # A call of ours suppresses the instrumentations below it, not another call that is made while it lasts,
+    # such as one that fetches a token.
+    return bool(marker) and type(marker) is not ClientCall
+
+
+def _carries_request_id(propagator: TextMapPropagator) -> bool:
+    """Whether the request id is the global propagator's affair: it sets it, or the user has said which do."""
+    return HEADER in propagator.fields or bool(environ.get(OTEL_PROPAGATORS))

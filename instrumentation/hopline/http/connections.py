@@ -1,0 +1,106 @@
+"""The connections of an HTTP client: how many are open, active or idle, and how long they last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter_ns
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import Meter
+from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
+
+from hopline.destinations import Destination
+from hopline.http.attributes import Value, origin_attributes
+from hopline.http.live import LiveCount
+
+_STATE = "http.connection.state"
+
+
+class _Open:
+    """One open connection."""
+
+    __slots__ = ("active", "attributes", "opened", "peer")
+
+    def __init__(self, destination: Destination, peer: Mapping[str, Value]) -> None:
+        self.attributes = origin_attributes(destination)
+        self.peer = peer
+        self.active = True
+        self.opened = perf_counter_ns()
+
+
+class Connections:
+    """What is told about the connections of one HTTP client; its library room says when they open and close.
+
+    A connection is known by the library's own object for it, which must be weakly referable: one that the library
+    drops without closing it is gone for us too.
+
+    Args:
+        meter: makes the instruments ``http.client.open_connections`` and ``http.client.connection.duration``.
+    """
+
+    __slots__ = ("_count", "_duration", "_open")
+
+    def __init__(self, meter: Meter) -> None:
+        self._open: WeakKeyDictionary[object, _Open] = WeakKeyDictionary()
+        self._duration = meter.create_histogram(
+            "http.client.connection.duration",
+            unit="s",
+            description="The duration of the successfully established outbound HTTP connections.",
+            explicit_bucket_boundaries_advisory=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300),
+        )
+        self._count = LiveCount(
+            meter,
+            "http.client.open_connections",
+            "{connection}",
+            "Number of outbound HTTP connections that are currently active or idle on the client.",
+            self._states,
+        )
+
+    def opened(self, connection: object, destination: Destination, peer: object) -> None:
+        """A connection was established, and a request is about to use it.
+
+        Args:
+            connection: the library's own object for it.
+            destination: where the request goes.
+            peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
+        """
+        self._open[connection] = _Open(destination, _peer_attributes(peer))
+
+    def peer(self, connection: object) -> Mapping[str, Value]:
+        """The span attributes that tell the other end of the connection."""
+        known = self._open.get(connection)
+        return {} if known is None else known.peer
+
+    def active(self, connection: object) -> None:
+        """A request uses the connection."""
+        self._mark(connection, active=True)
+
+    def idle(self, connection: object) -> None:
+        """The connection waits in its pool."""
+        self._mark(connection, active=False)
+
+    def closed(self, connection: object) -> None:
+        """The connection was closed; to say so again does nothing."""
+        known = self._open.pop(connection, None)
+        if known is not None:
+            self._duration.record((perf_counter_ns() - known.opened) / 1e9, known.attributes)
+
+    def close(self) -> None:
+        """Report nothing any more."""
+        self._count.close()
+
+    def _mark(self, connection: object, *, active: bool) -> None:
+        known = self._open.get(connection)
+        if known is not None:
+            known.active = active
+
+    def _states(self) -> list[dict[str, Value]]:
+        return [
+            {**known.attributes, _STATE: "active" if known.active else "idle"} for known in list(self._open.values())
+        ]
+
+
+def _peer_attributes(peer: object) -> dict[str, Value]:
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return {}
+    return {NETWORK_PEER_ADDRESS: str(peer[0]), NETWORK_PEER_PORT: int(peer[1])}

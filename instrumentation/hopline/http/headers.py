@@ -1,0 +1,74 @@
+"""Header fields: those we put on a request, and those the user wants to see on the span."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+
+Headers = MutableMapping[str, str]
+
+REDACTED = "[REDACTED]"
+
+
+class Injected(str):
+    """A header value that we set.
+
+    The type is the mark: it travels with the value when a library copies a request for a redirect or an
+    authentication resend, so what is the user's and what may be refreshed can always be told apart.
+    """
+
+    __slots__ = ()
+
+
+def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> None:
+    """Put ``values`` into ``headers``, and nothing else of ours.
+
+    Args:
+        values: the fields to send.
+        fields: the lower-case names of all fields that could be ours; one that an earlier attempt left behind is
+            replaced, or taken away when it is not in ``values``.
+        headers: the request's header; a field that the user set there stays as it is.
+    """
+    present = fields.intersection(map(str.lower, headers))
+    ours = [field for field in present if type(headers[field]) is Injected] if present else ()
+    for field in ours:
+        del headers[field]
+    users = present.difference(ours) if present else present
+    for name, value in values.items():
+        if name.lower() not in users:
+            headers[name] = Injected(value)
+
+
+class CapturedHeaders:
+    """The header fields that become span attributes.
+
+    Args:
+        prefix: ``http.request.header`` or ``http.response.header``.
+        names: matches, in any case, the names of the fields to capture.
+        sanitized: matches the names whose values are replaced by ``[REDACTED]``.
+    """
+
+    __slots__ = ("_names", "_prefix", "_sanitized")
+
+    def __init__(self, prefix: str, names: re.Pattern[str], sanitized: re.Pattern[str] | None) -> None:
+        self._prefix = prefix
+        self._names = names
+        self._sanitized = sanitized
+
+    def attributes(self, headers: Mapping[str, str]) -> dict[str, list[str]]:
+        """The attributes for ``headers``: ``<prefix>.<name in lower case>``, each a list of values."""
+        return self.of_fields(headers.items())
+
+    def of_fields(self, fields: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        """The attributes for header ``fields``, each a name and a value; a name may come more than once."""
+        captured: dict[str, list[str]] = {}
+        for name, value in fields:
+            if self._names.fullmatch(name):
+                hidden = self._sanitized is not None and self._sanitized.search(name)
+                values = captured.setdefault(f"{self._prefix}.{name.lower()}", [])
+                values.append(REDACTED if hidden else _text(value))
+        return captured
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,105 @@
+"""The OpenTelemetry metric instruments of HTTP clients, as the semantic conventions name them."""
+
+from __future__ import annotations
+
+from opentelemetry.metrics import Histogram, Meter, MeterProvider, get_meter, get_meter_provider
+from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
+
+from hopline._version import __version__
+from hopline.http.attributes import SCHEMA_URL, Outcome
+from hopline.http.body import Bodies
+from hopline.http.config import HttpConfig
+from hopline.http.connections import Connections
+from hopline.http.live import LiveCount, Things
+from hopline.http.phases import Phases
+
+
+class ClientInstruments:
+    """What an HTTP client measures.
+
+    Args:
+        scope: the name of the instrumentation scope.
+        config: says the buckets, whether body sizes are measured, and whether the metric from before the
+            conventions became stable is wanted too.
+        active: the requests that are on the wire now.
+        meter_provider: makes the instruments (default: the global one).
+
+    Attributes:
+        connections: the client's connections.
+        bodies: the bodies that it streams.
+        phases: the phases of its attempts.
+    """
+
+    __slots__ = (
+        "_active",
+        "_duration",
+        "_old_duration",
+        "_readers",
+        "_request_size",
+        "_response_size",
+        "bodies",
+        "connections",
+        "phases",
+    )
+
+    def __init__(
+        self, scope: str, config: HttpConfig, active: Things, meter_provider: MeterProvider | None = None
+    ) -> None:
+        meter = get_meter(scope, __version__, meter_provider, schema_url=SCHEMA_URL)
+        # The SDK takes 3 µs to find out for each measurement that a provider has no reader, so it is looked up here,
+        # where it keeps them; a provider that keeps them elsewhere is taken to have some.
+        self._readers = getattr(meter_provider or get_meter_provider(), "_measurement_consumer", None)
+        if not hasattr(self._readers, "_reader_storages"):
+            self._readers = None
+        self._duration = meter.create_histogram(
+            HTTP_CLIENT_REQUEST_DURATION,
+            unit="s",
+            description="Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=config.boundaries,
+        )
+        self._old_duration: Histogram | None = None
+        if config.words.old_names:
+            self._old_duration = meter.create_histogram(
+                "http.client.duration", unit="ms", description="Duration of HTTP client requests."
+            )
+        self._request_size = _size(meter, "request") if config.body_sizes else None
+        self._response_size = _size(meter, "response") if config.body_sizes else None
+        self._active = LiveCount(
+            meter, "http.client.active_requests", "{request}", "Number of active HTTP requests.", active
+        )
+        self.connections = Connections(meter)
+        self.bodies = Bodies(meter)
+        self.phases = Phases(meter)
+
+    def are_read(self) -> bool:
+        """Whether there may be a reader for what is recorded."""
+        return self._readers is None or bool(self._readers._reader_storages)
+
+    def record(self, nanoseconds: int, outcome: Outcome) -> None:
+        """Record one attempt; an exemplar leads to the trace of the caller, whose span is current.
+
+        Args:
+            nanoseconds: its duration, which is its span's.
+            outcome: how it ended.
+        """
+        self._duration.record(nanoseconds / 1e9, outcome.metric_attributes)
+        if self._old_duration is not None:
+            self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes)
+
+    def record_sizes(self, sent: int | None, received: int | None, outcome: Outcome) -> None:
+        """Record the sizes, in bytes, of an attempt's bodies as they were on the wire; None: not known."""
+        if self._request_size is not None and sent is not None:
+            self._request_size.record(sent, outcome.metric_attributes)
+        if self._response_size is not None and received is not None:
+            self._response_size.record(received, outcome.metric_attributes)
+
+    def close(self) -> None:
+        """Report nothing any more when metrics are collected."""
+        self._active.close()
+        self.connections.close()
+
+
+def _size(meter: Meter, which: str) -> Histogram:
+    return meter.create_histogram(
+        f"http.client.{which}.body.size", unit="By", description=f"Size of HTTP client {which} bodies."
+    )

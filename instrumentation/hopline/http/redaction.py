@@ -1,0 +1,64 @@
+"""``url.full`` without secrets, as the OpenTelemetry semantic conventions ask: credentials and signed-URL keys."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+REDACTED = "REDACTED"
+
+# The list of the semantic conventions for url.full; they match it case-sensitively.
+_SECRET_KEYS = frozenset(
+    (
+        "AWSAccessKeyId",
+        "Signature",
+        "X-Amz-Credential",
+        "X-Amz-Security-Token",
+        "X-Amz-Signature",
+        "X-Goog-Signature",
+        "sig",
+    )
+)
+# A parameter of one of these names, or of a name that is percent-encoded and so may be one of them.
+_PARAMETER = re.compile(rf"([?&;])({'|'.join(sorted(_SECRET_KEYS))}|[^=&;#?\s]*%[^=&;#?\s]*)=([^&;#\s]*)")
+
+
+def redact_url(url: str) -> str:
+    """Remove what must not be recorded from ``url``; every other byte stays as it is.
+
+    Args:
+        url: an absolute URL.
+
+    Returns:
+        The URL with ``user:password@`` and the values of the seven signed-URL parameters of the semantic
+        conventions replaced by ``REDACTED``.
+    """
+    if "@" in url:
+        url = _without_credentials(url)
+    if "?" in url:
+        url = redact_query(url)
+    return url
+
+
+def redact_query(text: str) -> str:
+    """Replace the values of secret query parameters wherever they stand in ``text``, a URL or a message with one."""
+    return _PARAMETER.sub(_redacted, text)
+
+
+def _redacted(parameter: re.Match[str]) -> str:
+    separator, key, _ = parameter.groups()
+    if key in _SECRET_KEYS or unquote(key) in _SECRET_KEYS:
+        return f"{separator}{key}={REDACTED}"
+    return parameter.group()
+
+
+def _without_credentials(url: str) -> str:
+    start = url.find("://") + 3
+    if start < 3:
+        return url
+    end = next((i for i in range(start, len(url)) if url[i] in "/?#"), len(url))
+    credentials, at, _ = url[start:end].rpartition("@")
+    if not at:
+        return url
+    hidden = f"{REDACTED}:{REDACTED}" if ":" in credentials else REDACTED
+    return f"{url[:start]}{hidden}{url[start + len(credentials) :]}"

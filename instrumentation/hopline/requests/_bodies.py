@@ -1,0 +1,97 @@
+"""Response bodies that are streamed: measured until they are read, closed or dropped, and never wrapped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.http.attributes import Outcome, error_type_of
+from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Bodies, Body
+from hopline.http.call import ClientCall
+from hopline.requests._progress import ongoing_progress
+
+if TYPE_CHECKING:
+    from requests import Response
+
+Wrapped = Callable[..., Any]
+
+
+class _Streamed(Body):
+    """A body that is being streamed.
+
+    Attributes:
+        bodies: what it is told to.
+        response: refers to the response that it is of.
+        received: the bytes so far.
+    """
+
+    __slots__ = ("bodies", "received", "response")
+
+    def __init__(self, outcome: Outcome, bodies: Bodies, response: Response) -> None:
+        super().__init__(outcome.metric_attributes)
+        self.bodies = bodies
+        self.response = ref(response)
+        self.received = 0
+
+
+class Streams:
+    """The bodies that are being streamed, by urllib3's own response, and the patches that see how they end."""
+
+    def __init__(self) -> None:
+        self._streamed: WeakKeyDictionary[Any, _Streamed] = WeakKeyDictionary()
+        self.patches = (
+            Patch("urllib3.response", "HTTPResponse._fp_read", self._read),
+            Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read),
+            Patch("urllib3.response", "HTTPResponse.release_conn", self._release_conn),
+            Patch("urllib3.response", "HTTPResponse.close", self._close),
+        )
+
+    def watch(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
+        """Measure the body of a response whose call has ended, if urllib3 has it and it is still to be read."""
+        raw = response.raw
+        if hasattr(raw, "release_conn") and not _is_read(raw) and raw.length_remaining != 0:
+            self._streamed[raw] = _Streamed(outcome, call.telemetry.instruments.bodies, response)
+
+    def _read(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        data = wrapped(*args, **kwargs)
+        guard(self._count, raw, data)
+        return data
+
+    def _count(self, raw: Any, data: bytes) -> None:
+        # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
+        reader = self._streamed.get(raw) or ongoing_progress()[1]
+        if reader is not None:
+            reader.received += len(data)
+
+    def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        guard(self._ended, raw)
+        return wrapped(*args, **kwargs)
+
+    def _close(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        guard(self._ended, raw)
+        return wrapped(*args, **kwargs)
+
+    def _ended(self, raw: Any) -> None:
+        streamed = self._streamed.pop(raw, None)
+        if streamed is not None:
+            streamed.bodies.record(streamed, streamed.received, _ending(raw, streamed))
+
+
+def _ending(raw: Any, streamed: _Streamed) -> str:
+    error = sys.exc_info()[1]
+    # urllib3 gives the connection back while its error is on its way; another one is the application's.
+    if error is not None and error_type_of(error).startswith("urllib3."):
+        return error_type_of(error)
+    if _is_read(raw):
+        return CONSUMED
+    # Closed while its response is gone: by the garbage collector.
+    return CLOSED if streamed.response() is not None else ABANDONED
+
+
+def _is_read(raw: Any) -> bool:
+    original = getattr(raw, "_original_response", None)
+    return original is None or bool(original.isclosed())

@@ -1,0 +1,84 @@
+"""The instrumentation of requests, one for the process: what is patched, and which session is told of how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from hopline._guard import guard
+from hopline.http.client import ClientTelemetry
+from hopline.http.config import HttpConfig
+from hopline.requests._bodies import Streams
+from hopline.requests._phases import Phases
+from hopline.requests._retries import retry_patches
+from hopline.requests._sending import Sending, Setup
+
+if TYPE_CHECKING:
+    from requests import Session
+
+
+class Instrumentation:
+    """What is patched in requests and urllib3, and how each session is told of."""
+
+    def __init__(self) -> None:
+        self._for_all: Setup | None = None
+        self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
+        streams = Streams()
+        self._patches = (
+            *Sending(self._setup_of, streams).patches,
+            *retry_patches(),
+            *Phases().patches,
+            *streams.patches,
+        )
+
+    def instrument_all(self, telemetry: ClientTelemetry) -> None:
+        """Tell of every session that has no setup of its own, of those made earlier too."""
+        self._for_all = Setup(telemetry)
+        self._apply()
+
+    def uninstrument_all(self) -> None:
+        """Tell of none but the sessions that have a setup of their own."""
+        if self._for_all is not None and self._for_all.telemetry is not None:
+            self._for_all.telemetry.close()
+        self._for_all = None
+        if all(setup.telemetry is None for setup in self._for_session.values()):
+            for patch in self._patches:
+                patch.remove()
+
+    def set_up(self, session: Session, setup: Setup) -> None:
+        """Tell of one session in its own way."""
+        self._for_session[session] = setup
+        self._apply()
+
+    def default_telemetry(self) -> ClientTelemetry:
+        """What sessions are told to that are set up without a word about it."""
+        if self._for_all is not None and self._for_all.telemetry is not None:
+            return self._for_all.telemetry
+        return make_telemetry({})
+
+    def _setup_of(self, session: Session) -> Setup | None:
+        if self._for_session:
+            return guard(self._for_session.get, session) or self._for_all
+        return self._for_all
+
+    def _apply(self) -> None:
+        for patch in self._patches:
+            patch.apply()
+
+
+def make_telemetry(arguments: dict[str, Any]) -> ClientTelemetry:
+    """Make what sessions are told to.
+
+    Args:
+        arguments: the keyword arguments of ``instrument()``.
+
+    Raises:
+        ValueError: if one cannot be used.
+    """
+    config = HttpConfig.of_client("REQUESTS", arguments)
+    return ClientTelemetry(
+        "hopline.requests", config, arguments.get("tracer_provider"), arguments.get("meter_provider")
+    )
+
+
+instrumentation = Instrumentation()

@@ -1,0 +1,163 @@
+"""The phases of an attempt, as urllib3 goes through them, and the connections that it opens, keeps and closes.
+
+Everything here reads urllib3's inner workings: what a version of it does not have is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from time import perf_counter_ns
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.http.attributes import CONNECTION_REUSED, PHASE_CONNECT, PHASE_DNS, PHASE_QUEUE, PHASE_TLS
+from hopline.http.call import ClientCall
+from hopline.http.connections import Connections
+from hopline.requests._progress import Progress, ongoing_progress
+
+Wrapped = Callable[..., Any]
+
+
+class Phases:
+    """The patches that see the phases, and who has opened which connection."""
+
+    def __init__(self) -> None:
+        self._opened_by: WeakKeyDictionary[object, Connections] = WeakKeyDictionary()
+        self.patches = (
+            Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
+            Patch("urllib3.connectionpool", "HTTPConnectionPool._put_conn", self._put_conn),
+            Patch("urllib3.connection", "HTTPConnection.connect", self._connect),
+            Patch("urllib3.connection", "HTTPSConnection.connect", self._connect),
+            Patch("urllib3.connection", "HTTPConnection.close", self._close),
+            Patch("urllib3.connection", "HTTPConnection._new_conn", _new_conn),
+            Patch("urllib3.connection", "ssl_wrap_socket", _ssl_wrap_socket),
+            # The functions that urllib3 calls just before and just after it resolves a name.
+            Patch("urllib3.util.connection", "allowed_gai_family", _before_resolving),
+            Patch("urllib3.util.connection", "_set_socket_options", _after_resolving),
+        )
+
+    def _get_conn(self, wrapped: Wrapped, pool: Any, args: Any, kwargs: Any) -> Any:
+        call, progress = ongoing_progress()
+        if call is None or progress is None or progress.pool is not pool:
+            return wrapped(*args, **kwargs)
+        began = perf_counter_ns() if guard(_must_wait, pool) else None
+        try:
+            connection = wrapped(*args, **kwargs)
+        finally:
+            if began is not None:
+                call.details[PHASE_QUEUE] = _seconds_since(began)
+        guard(self._take, call, connection)
+        return connection
+
+    def _put_conn(self, wrapped: Wrapped, pool: object, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        connection = args[0] if args else kwargs.get("conn")
+        if connection is not None:
+            guard(self._give_back, connection)
+        return result
+
+    def _connect(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        call, _ = ongoing_progress()
+        if call is not None:
+            call.details[CONNECTION_REUSED] = False
+            guard(self._open, call, connection)
+        return result
+
+    def _close(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
+        guard(self._forget, connection)
+        return wrapped(*args, **kwargs)
+
+    def _take(self, call: ClientCall, connection: Any) -> None:
+        if connection.sock is None:
+            return  # to be connected
+        call.details[CONNECTION_REUSED] = True
+        if connection not in self._opened_by:
+            self._open(call, connection)  # while nobody was looking
+            return
+        connections = self._opened_by[connection]
+        connections.active(connection)
+        call.details.update(connections.peer(connection))
+
+    def _open(self, call: ClientCall, connection: Any) -> None:
+        connections = call.telemetry.instruments.connections
+        connections.opened(connection, call.destination, connection.sock.getpeername())
+        self._opened_by[connection] = connections
+        call.details.update(connections.peer(connection))
+
+    def _give_back(self, connection: Any) -> None:
+        connections = self._opened_by.get(connection)
+        if connections is not None:
+            connections.idle(connection)
+
+    def _forget(self, connection: Any) -> None:
+        connections = self._opened_by.pop(connection, None)
+        if connections is not None:
+            connections.closed(connection)
+
+
+def _new_conn(wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
+    call, progress = ongoing_progress()
+    if call is None or progress is None:
+        return wrapped(*args, **kwargs)
+    began = perf_counter_ns()
+    progress.resolving = progress.connecting = None
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        guard(_dialled, call, progress, began)
+
+
+def _dialled(call: ClientCall, progress: Progress, began: int) -> None:
+    if progress.resolving is not None and progress.connecting is None:
+        call.details[PHASE_DNS] = _seconds_since(progress.resolving)  # and it failed
+    else:
+        call.details[PHASE_CONNECT] = _seconds_since(progress.connecting or began)
+
+
+def _before_resolving(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
+    result = wrapped(*args, **kwargs)
+    call, progress = ongoing_progress()
+    if call is not None and progress is not None:
+        progress.resolving = perf_counter_ns()
+    return result
+
+
+def _after_resolving(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
+    call, progress = ongoing_progress()
+    if call is not None and progress is not None and progress.connecting is None:
+        progress.connecting = perf_counter_ns()
+        if progress.resolving is not None and not _is_address(call.destination.host):
+            call.details[PHASE_DNS] = (progress.connecting - progress.resolving) / 1e9
+    return wrapped(*args, **kwargs)
+
+
+def _ssl_wrap_socket(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
+    call, _progress = ongoing_progress()
+    if call is None:
+        return wrapped(*args, **kwargs)
+    began = perf_counter_ns()
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        # Through a proxy that speaks TLS there are two handshakes.
+        call.details[PHASE_TLS] = float(call.details.get(PHASE_TLS, 0)) + _seconds_since(began)
+
+
+def _must_wait(pool: Any) -> bool:
+    return bool(pool.block and pool.pool is not None and pool.pool.empty())
+
+
+def _seconds_since(began: int) -> float:
+    return (perf_counter_ns() - began) / 1e9
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

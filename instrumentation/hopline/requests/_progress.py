@@ -1,0 +1,104 @@
+"""What this room keeps of a call while it lasts, and how an attempt of it ends and the next one begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hopline.http.attributes import Outcome
+from hopline.http.call import ClientCall, ongoing_call
+from hopline.http.headers import Headers
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response, Session
+
+_VERSIONS = {10: "1.0", 11: "1.1", 20: "2"}
+
+
+class Progress:
+    """How far a call of a session has come, and its current attempt.
+
+    Attributes:
+        session: the session that makes the call.
+        following: whether the session looks where the answer redirects to; a send now is the next hop.
+        answer: the response to the attempt, once requests has built it.
+        error: the exception that ended the attempt, where somebody between the adapter and us caught it.
+        adapted: whether an adapter has been given the attempt's request.
+        pool: urllib3's pool that sends the attempt's request; None until the adapter has given it to one.
+        raw: the response to the attempt as urllib3 has it, once its header is here.
+        returned: when urllib3 had the header or an error, in nanoseconds of the performance counter.
+        resolving: when the host name began to be resolved, by the same clock, while it is.
+        connecting: when the first address began to be connected to, by the same clock.
+        received: the bytes of the response's body so far.
+    """
+
+    following = False
+    answer: Response | None = None
+    error: BaseException | None = None
+    adapted = False
+    pool: object = None
+    raw: Any = None
+    returned: int | None = None
+    resolving: int | None = None
+    connecting: int | None = None
+    received = 0
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+
+def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
+    """The call of a session of requests that is current here, and how far it has come."""
+    call = ongoing_call()
+    if call is None or type(call.progress) is not Progress:
+        return None, None
+    return call, call.progress
+
+
+def line_and_header(request: PreparedRequest) -> tuple[str, str, Headers, PreparedRequest]:
+    """What :meth:`ClientCall.begin` wants to know of a request."""
+    headers: Any = request.headers
+    if headers is None:
+        # Only where the application filled in a PreparedRequest by hand; requests takes it either way.
+        from requests.structures import CaseInsensitiveDict
+
+        request.headers = headers = CaseInsensitiveDict()
+    return request.method or "", request.url or "", headers, request
+
+
+def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
+    """End the attempt as its progress has it, and perhaps with an exception that the application will get."""
+    progress: Progress = call.progress
+    answer = progress.answer or getattr(error, "response", None)
+    raw = progress.raw if answer is None else answer.raw
+    status = getattr(raw, "status", None) if answer is None else answer.status_code
+    if not isinstance(status, int):
+        status = None
+    version = _VERSIONS.get(getattr(raw, "version", 0))
+    if call.telemetry.config.body_sizes:
+        call.sizes = _sent(call.request), None if raw is None else progress.received
+    error = error or progress.error
+    progress.error = None  # it refers to the frame that it came through, and that to this progress
+    if error is not None:
+        return call.fail(error, status, version)
+    return call.finish(status, version, (raw if answer is None else answer).headers, answer)
+
+
+def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
+    """End the attempt and begin the next one.
+
+    Args:
+        call: the call.
+        request: the request that is sent next.
+        headers: the header that is sent with it, where that is not the request's own.
+    """
+    end(call)
+    call.progress = Progress(call.progress.session)
+    method, url, own_headers, _ = line_and_header(request)
+    call.resend(method, url, own_headers if headers is None else headers, request)
+
+
+def _sent(request: PreparedRequest) -> int | None:
+    length = request.headers.get("Content-Length")
+    if length is not None:
+        return int(length)
+    return 0 if request.body is None else None  # sent in chunks, by whatever yields them

@@ -1,0 +1,71 @@
+"""Retries beneath requests, in urllib3: each is an attempt of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+from opentelemetry.context import attach, detach
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.http.call import ClientCall
+from hopline.requests._progress import Progress, next_attempt, ongoing_progress
+
+# Of urlopen's arguments, after method, url and body.
+_HEADERS = 3
+_RETRIES = 4
+
+
+def retry_patches() -> tuple[Patch, ...]:
+    """The patches that see each request that urllib3 makes."""
+    return (
+        Patch("urllib3.connectionpool", "HTTPConnectionPool.urlopen", _urlopen),
+        Patch("urllib3.connectionpool", "HTTPConnectionPool._make_request", _make_request),
+    )
+
+
+def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
+    call, progress = ongoing_progress()
+    if call is None or progress is None or not progress.adapted:
+        return wrapped(*args, **kwargs)
+    if progress.pool is None:
+        progress.pool = pool
+        return wrapped(*args, **kwargs)
+    history = getattr(_argument(args, kwargs, _RETRIES, "retries"), "history", None)
+    # urllib3 calls itself for a retry; any other call while ours lasts is somebody else's.
+    if progress.pool is not pool or not history:
+        return wrapped(*args, **kwargs)
+    guard(_next, call, history[-1].error, _argument(args, kwargs, _HEADERS, "headers"))
+    token = attach(call.context)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        detach(token)
+
+
+def _make_request(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
+    call, progress = ongoing_progress()
+    if call is None or progress is None or progress.pool is not pool:
+        return wrapped(*args, **kwargs)
+    try:
+        progress.raw = response = wrapped(*args, **kwargs)
+        call.headers_arrived()
+    finally:
+        progress.returned = perf_counter_ns()
+    return response
+
+
+def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:
+    progress: Progress = call.progress
+    # The wait before a retry belongs to no attempt.
+    call.stop(progress.returned)
+    progress.error = error
+    next_attempt(call, call.request, headers)
+    call.progress.adapted = True
+    call.progress.pool = progress.pool
+
+
+def _argument(args: Any, kwargs: Any, position: int, name: str) -> Any:
+    return args[position] if len(args) > position else kwargs.get(name)

@@ -1,0 +1,151 @@
+"""What happens around ``Session.send``: one call, with an attempt for each redirect hop that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import attach, detach
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.http.call import ClientCall
+from hopline.http.client import ClientTelemetry
+from hopline.requests._bodies import Streams
+from hopline.requests._deadline import in_time
+from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response, Session
+
+PreRequest = Callable[["PreparedRequest"], "PreparedRequest | None"]
+PostRequest = Callable[["PreparedRequest", "Response | BaseException"], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How one session is told of.
+
+    Attributes:
+        telemetry: what its calls are told to, or None if they are not.
+        pre_request: called with each request before it is sent; one that it returns is sent in its place.
+        post_request: called with each request and its response, or the exception that came instead.
+    """
+
+    telemetry: ClientTelemetry | None
+    pre_request: PreRequest | None = None
+    post_request: PostRequest | None = None
+
+
+class Sending:
+    """The patches around a send.
+
+    Args:
+        setup_of: tells how a session is told of, or None if it is not.
+        streams: measures the bodies that are read after their call.
+    """
+
+    def __init__(self, setup_of: Callable[[Session], Setup | None], streams: Streams) -> None:
+        self._setup_of = setup_of
+        self._streams = streams
+        self.patches = (
+            Patch("requests.sessions", "Session.send", self._send),
+            Patch("requests.sessions", "SessionRedirectMixin.resolve_redirects", _resolve_redirects),
+            Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
+        )
+
+    def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
+        setup = self._setup_of(session)
+        if setup is None or setup.telemetry is None:
+            return wrapped(*args, **kwargs)
+        kwargs = in_time(kwargs)
+        if setup.pre_request is None and setup.post_request is None:
+            return self._told(setup.telemetry, wrapped, session, args, kwargs)
+        request = args[0] if args else kwargs.get("request")
+        if setup.pre_request is not None:
+            request = guard(setup.pre_request, request) or request
+        others = {name: value for name, value in kwargs.items() if name != "request"}
+        try:
+            response = self._told(setup.telemetry, wrapped, session, (request,), others)
+        except BaseException as error:
+            _after(setup, request, error)
+            raise
+        _after(setup, request, response)
+        return response
+
+    def _told(
+        self, telemetry: ClientTelemetry, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
+    ) -> Response:
+        request = args[0] if args else kwargs.get("request")
+        outer, progress = ongoing_progress()
+        if outer is not None and progress is not None and progress.following and progress.session is session:
+            guard(next_attempt, outer, request)
+            outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
+            outer.progress.following = True
+            outer.stop()
+            return response
+        call = guard(_start, telemetry, session, request)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
+        outcome = guard(end, call)
+        if outcome is not None and (kwargs.get("stream") or session.stream):
+            guard(self._streams.watch, call, outcome, response)
+        return response
+
+
+def _start(telemetry: ClientTelemetry, session: Session, request: PreparedRequest) -> ClientCall | None:
+    # What is not a prepared request is for requests itself to refuse.
+    if not hasattr(request, "body") or not isinstance(request.url, str):
+        return None
+    call = telemetry.start(*line_and_header(request))
+    if call is not None:
+        call.progress = Progress(session)
+    return call
+
+
+def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
+    token = attach(call.context)
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException as error:
+        guard(end, call, error)
+        raise
+    finally:
+        detach(token)
+
+
+def _after(setup: Setup, request: PreparedRequest, result: Response | BaseException) -> None:
+    if setup.post_request is not None:
+        guard(setup.post_request, request, result)
+
+
+def _resolve_redirects(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
+    _, progress = ongoing_progress()
+    # `send` asks for each answer; with yield_requests only to prepare the next request, not to send it.
+    if progress is not None and progress.session is session and not kwargs.get("yield_requests"):
+        progress.answer = args[0] if args else kwargs.get("resp")
+        progress.following = True
+    return wrapped(*args, **kwargs)
+
+
+def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, kwargs: Any) -> Response:
+    call, progress = ongoing_progress()
+    if call is None or progress is None:
+        return wrapped(*args, **kwargs)
+    if progress.adapted:
+        # Once more within one send: authentication that answers a challenge does that.
+        guard(next_attempt, call, args[0] if args else kwargs["request"])
+    call.progress.adapted = True
+    token = attach(call.context)
+    try:
+        # Of the attempt that is current by then: urllib3 may have made several.
+        call.progress.answer = response = wrapped(*args, **kwargs)
+    except BaseException as error:
+        # Not the end yet: an adapter of the application's own may catch it and try again.
+        call.progress.error = error
+        raise
+    finally:
+        detach(token)
+    return response

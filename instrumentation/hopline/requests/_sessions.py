@@ -1,0 +1,112 @@
+"""Sessions that are told of: one that the application has made, or one for each thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import finalize
+
+from hopline.requests._instrumentation import instrumentation, make_telemetry
+from hopline.requests._sending import PostRequest, PreRequest, Setup
+
+if TYPE_CHECKING:
+    from requests import Session
+
+    S = TypeVar("S", bound=Session)
+else:
+    S = TypeVar("S")
+
+
+def configure(
+    session: S, *, pre_request: PreRequest | None = None, post_request: PostRequest | None = None, **telemetry: Any
+) -> S:
+    """Tell of one session: its requests make spans and metrics and carry ids, whether or not all sessions' do.
+
+    It is told of once, also where ``RequestsInstrumentor().instrument()`` tells of all sessions.
+
+    Args:
+        session: any session; it is not subclassed, and no attribute of it changes.
+        pre_request: called with each prepared request before it is sent; a prepared request that it returns is
+            sent in its place.
+        post_request: called with each prepared request and its response, or the exception that came instead.
+        **telemetry: the keyword arguments of ``RequestsInstrumentor().instrument()``, for this session only.
+
+    Returns:
+        The session.
+
+    Raises:
+        ValueError: if an argument cannot be used.
+    """
+    told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
+    instrumentation.set_up(session, Setup(told_to, pre_request, post_request))
+    return session
+
+
+class _Sessions:
+    """The sessions of one thread, by class; closed when it ends."""
+
+    def __init__(self) -> None:
+        self.by_class: dict[type, Session] = {}
+        finalize(self, _close, self.by_class)
+
+
+class _Local:
+    """Where each thread keeps its own sessions.
+
+    Made when it is first used, not when this module is imported: gevent and eventlet, whose patches the application
+    may apply in between, have each greenlet keep its own.
+    """
+
+    def __init__(self) -> None:
+        self._local: Any = None
+
+    def sessions(self) -> dict[type, Session]:
+        if self._local is None:
+            self._local = threading.local()
+        held: _Sessions | None = getattr(self._local, "sessions", None)
+        if held is None:
+            held = self._local.sessions = _Sessions()
+        return held.by_class
+
+
+_local = _Local()
+
+
+@overload
+def get_session() -> Session: ...
+
+
+@overload
+def get_session(session_class: type[S]) -> S: ...
+
+
+def get_session(session_class: type[Any] | None = None) -> Any:
+    """This thread's own session, configured, made when first asked for; under gevent this greenlet's.
+
+    A session is not safe to share between threads. One for each keeps connections alive where they are used; the
+    sessions of a thread that has ended are closed.
+
+    Args:
+        session_class: the class of the session, made without arguments; ``requests.Session`` unless given.
+
+    Returns:
+        One instance of that class, always the same one in this thread.
+    """
+    if session_class is None:
+        from requests import Session
+
+        session_class = Session
+    sessions = _local.sessions()
+    if session_class not in sessions:
+        sessions[session_class] = configure(session_class())
+    return sessions[session_class]
+
+
+def clear() -> None:
+    """Close this thread's sessions; the next :func:`get_session` makes a new one."""
+    _close(_local.sessions())
+
+
+def _close(sessions: dict[type, Session]) -> None:
+    while sessions:
+        sessions.popitem()[1].close()

@@ -1,0 +1,143 @@
+"""An OTLP/HTTP receiver on loopback that keeps what programs export to it."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+_KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_DEADLINE = 30.0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One span as it came over the wire."""
+
+    service: str
+    scope: str
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    is_error: bool
+    seconds: float
+    attributes: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.attributes.get(name)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.collector.receive(self.path, body)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Collector:
+    """The receiver; a context manager.
+
+    Attributes:
+        endpoint: for `OTEL_EXPORTER_OTLP_ENDPOINT`.
+        spans: the spans that came, in that order.
+        metrics: by scope and name, the numbers of data points' last values, counts for histograms.
+    """
+
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.collector = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._arrived = threading.Condition()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.spans: list[Exported] = []
+        self.metrics: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> Collector:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def receive(self, path: str, body: bytes) -> None:
+        with self._arrived:
+            if path == "/v1/traces":
+                self.spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
+            elif path == "/v1/metrics":
+                self.metrics.update(_metrics(ExportMetricsServiceRequest.FromString(body)))
+            self._arrived.notify_all()
+
+    def wait_for(self, count: int, wanted: Callable[[Exported], bool] = lambda span: True) -> list[Exported]:
+        """Wait until `count` spans have come that are `wanted`; gives them, in the order of their names."""
+
+        def found() -> list[Exported]:
+            return [span for span in self.spans if wanted(span)]
+
+        self._wait_until(lambda: len(found()) >= count)
+        assert len(found()) == count, found()
+        return sorted(found(), key=lambda span: span.name)
+
+    def wait_for_metric(self, scope: str, name: str, value: float) -> None:
+        """Wait until a metric has come that has `value`."""
+        self._wait_until(lambda: self.metrics.get((scope, name)) == value)
+
+    def _wait_until(self, has_come: Callable[[], bool]) -> None:
+        with self._arrived:
+            came = self._arrived.wait_for(has_come, _DEADLINE)
+            assert came, f"this is all that came: {self.spans} {self.metrics}"
+
+
+def _spans(request: ExportTraceServiceRequest) -> list[Exported]:
+    return [
+        Exported(
+            service=_attributes(resource.resource)["service.name"],
+            scope=scope.scope.name,
+            name=span.name,
+            kind=_KINDS[span.kind],
+            trace_id=span.trace_id.hex(),
+            span_id=span.span_id.hex(),
+            parent_id=span.parent_span_id.hex(),
+            is_error=span.status.code == 2,
+            seconds=(span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+            attributes=_attributes(span),
+        )
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def _metrics(request: ExportMetricsServiceRequest) -> dict[tuple[str, str], float]:
+    return {
+        (scope.scope.name, metric.name): sum(
+            [point.count for point in metric.histogram.data_points]
+            + [point.as_int or point.as_double for point in metric.sum.data_points]
+        )
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+def _attributes(carrier: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in carrier.attributes}

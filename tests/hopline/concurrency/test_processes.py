@@ -1,0 +1,115 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from opentelemetry.trace import format_trace_id
+
+from otlp import spans_received
+
+PROGRAM = """
+import json, multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from contextvars import ContextVar
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from hopline import Context
+from hopline.concurrency import ThreadingInstrumentor
+from hopline.context import begin
+
+variable = ContextVar("variable", default="default")
+
+provider = TracerProvider()
+if len(sys.argv) > 2:
+    # What is not flushed at the end is never sent.
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(sys.argv[2]), schedule_delay_millis=3_600_000))
+trace.set_tracer_provider(provider)
+tracer = trace.get_tracer("test")
+
+
+def work(argument=None):
+    with tracer.start_as_current_span("work"):
+        pass
+    deadline = Context.deadline
+    return (
+        Context.request_id,
+        f"{trace.get_current_span().get_span_context().trace_id:032x}",
+        deadline and deadline.isoformat(),
+        argument,
+    )
+
+
+def fail():
+    raise KeyError("k")
+
+
+def main():
+    ThreadingInstrumentor().instrument()
+    told = {}
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(sys.argv[1])) as executor:
+        told["outside"] = executor.submit(work).result()
+        with begin("abc"), tracer.start_as_current_span("request") as span:
+            Context.set_absolute_deadline(1896091200)
+            told["trace"] = f"{span.get_span_context().trace_id:032x}"
+            told["submitted"] = executor.submit(work, argument=1).result()
+            told["mapped"] = list(executor.map(work, [1, 2]))
+            try:
+                executor.submit(fail).result()
+            except KeyError as error:
+                told["error"] = repr(error)
+        told["afterwards"] = executor.submit(work).result()
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+DEADLINE = "2030-01-31T12:00:00+00:00"
+
+
+def run(tmp_path, *arguments):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    finished = subprocess.run(
+        [sys.executable, program, *arguments], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "hopline" not in finished.stderr
+    return json.loads(finished.stdout)
+
+
+@pytest.fixture(scope="module", params=["fork", "spawn"])
+def told(request, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("processes"), request.param)
+
+
+def test_work_has_the_ids_and_the_deadline_of_who_submits_it(told):
+    assert told["submitted"] == ["abc", told["trace"], DEADLINE, 1]
+
+
+def test_map_has_them(told):
+    assert told["mapped"] == [["abc", told["trace"], DEADLINE, number] for number in (1, 2)]
+
+
+def test_work_that_no_request_submits_has_none(told):
+    assert told["outside"] == told["afterwards"] == [None, f"{0:032x}", None, None]
+
+
+def test_an_error_is_raised_as_ever(told):
+    assert told["error"] == "KeyError('k')"
+
+
+def test_the_spans_of_a_forked_worker_are_sent_when_it_ends(tmp_path, server):
+    told = run(tmp_path, "fork", f"{server.url}/v1/traces")
+
+    traces = [
+        format_trace_id(int.from_bytes(span.trace_id, "big")) for span in spans_received(server) if span.name == "work"
+    ]
+    assert len(traces) == 5
+    assert traces.count(told["trace"]) == 3

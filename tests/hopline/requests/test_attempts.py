@@ -1,0 +1,307 @@
+"""One span for each request on the wire: redirect hops, retries and authentication resends."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+from opentelemetry.trace import StatusCode
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.auth import AuthBase, HTTPDigestAuth
+from urllib3.util.retry import Retry
+
+from hopline import Context
+from tests.loopback import Answer
+
+CHALLENGE = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
+
+
+def statuses(telemetry):
+    return [span.attributes.get("http.response.status_code") for span in telemetry.spans]
+
+
+def resend_counts(telemetry):
+    return [span.attributes.get("http.request.resend_count") for span in telemetry.spans]
+
+
+def span_ids(telemetry):
+    return [f"{span.context.span_id:016x}" for span in telemetry.spans]
+
+
+def sent_span_ids(*servers):
+    return [header.split("-")[2] for server in servers for header in server.header("traceparent")]
+
+
+def retrying(session, **retry):
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, backoff_factor=0, **retry)))
+    return session
+
+
+def test_each_redirect_hop_has_a_span_and_a_count(instrument, telemetry, server, other_server):
+    instrument()
+    other_server.answer("/c", Answer(204, body=b""))
+    server.redirect("/b", f"{other_server.url}/c")
+
+    requests.get(server.redirect("/a", "/b"))
+
+    assert statuses(telemetry) == [302, 302, 204]
+    assert resend_counts(telemetry) == [None, 1, 2]
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [
+        f"{server.url}/a",
+        f"{server.url}/b",
+        f"{other_server.url}/c",
+    ]
+
+
+def test_each_redirect_hop_carries_its_own_span_and_id_on_the_wire(instrument, telemetry, server, other_server):
+    instrument()
+    Context.new("abc")
+
+    requests.get(server.redirect("/a", f"{other_server.url}/b"))
+
+    assert sent_span_ids(server, other_server) == span_ids(telemetry)
+    sent = server.header("X-Request-Id") + other_server.header("X-Request-Id")
+    assert sent == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
+    assert [span.attributes["hopline.request_id"] for span in telemetry.spans] == sent
+
+
+def test_attempts_are_siblings_under_the_caller_linked_to_the_one_before(instrument, telemetry, server):
+    instrument()
+
+    with telemetry.tracer.start_as_current_span("caller") as caller:
+        requests.get(server.redirect("/a", "/b"))
+
+    first, second, _ = telemetry.spans
+    assert {first.parent.span_id, second.parent.span_id} == {caller.get_span_context().span_id}
+    assert [link.context.span_id for link in second.links] == [first.context.span_id]
+
+
+def test_the_method_that_a_redirect_changes_to_is_told(instrument, telemetry, server):
+    instrument()
+
+    requests.post(server.redirect("/a", "/b", 303), data="x")
+
+    assert [span.name for span in telemetry.spans] == ["POST", "GET"]
+
+
+def test_too_many_redirects_is_an_error_of_the_last_hop(instrument, telemetry, server, session):
+    instrument()
+    session.max_redirects = 2
+
+    with pytest.raises(requests.exceptions.TooManyRedirects):
+        session.get(server.redirect("/a", "/a"))
+
+    assert statuses(telemetry) == [302, 302, 302]
+    assert [span.status.status_code for span in telemetry.spans] == [
+        StatusCode.UNSET,
+        StatusCode.UNSET,
+        StatusCode.ERROR,
+    ]
+    assert telemetry.spans[2].attributes["error.type"] == "requests.exceptions.TooManyRedirects"
+
+
+def test_a_redirect_that_is_not_followed_is_one_request(instrument, telemetry, server, session):
+    instrument()
+
+    response = session.get(server.redirect("/a", "/b"), allow_redirects=False)
+
+    assert response.next.url == f"{server.url}/b"
+    assert statuses(telemetry) == [302]
+
+
+def test_a_redirect_that_the_application_follows_itself_is_a_call_of_its_own(instrument, telemetry, server, session):
+    instrument()
+    response = session.get(server.redirect("/a", "/b"), allow_redirects=False)
+
+    session.send(response.next)
+
+    assert resend_counts(telemetry) == [None, None]
+
+
+def test_a_hop_that_fails_ends_as_an_error_and_the_one_before_as_it_was(instrument, telemetry, server, unused_port):
+    instrument()
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.get(server.redirect("/a", f"http://127.0.0.1:{unused_port}/"))
+
+    assert statuses(telemetry) == [302, None]
+    assert telemetry.spans[1].attributes["error.type"] == "requests.exceptions.ConnectionError"
+
+
+def test_the_response_of_each_hop_is_given_to_the_hook(instrument, server):
+    seen = []
+    instrument(response_hook=lambda span, request, response: seen.append((request.url, response.url)))
+
+    requests.get(server.redirect("/a", "/b"))
+
+    assert seen == [(f"{server.url}/a",) * 2, (f"{server.url}/b",) * 2]
+
+
+def test_each_retry_of_a_status_has_a_span_and_headers_of_its_own(instrument, telemetry, server, session):
+    instrument()
+    url = server.answer("/", Answer(503), Answer(503), Answer(200))
+
+    response = retrying(session, status_forcelist=[503]).get(url)
+
+    assert response.status_code == 200
+    assert statuses(telemetry) == [503, 503, 200]
+    assert resend_counts(telemetry) == [None, 1, 2]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_each_retry_carries_a_request_id_of_its_own(instrument, telemetry, server, session):
+    instrument()
+    Context.new("abc")
+    url = server.answer("/", Answer(503), Answer(200))
+
+    retrying(session, status_forcelist=[503]).get(url)
+
+    assert server.header("X-Request-Id") == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
+
+
+def test_a_retry_after_a_broken_connection_tells_what_broke(instrument, telemetry, server, session):
+    instrument()
+    url = server.answer("/", Answer(broken=True), Answer(200))
+
+    retrying(session).get(url)
+
+    assert statuses(telemetry) == [None, 200]
+    assert telemetry.spans[0].attributes["error.type"] == "urllib3.exceptions.ProtocolError"
+
+
+def test_retries_that_never_connect_are_attempts_too(instrument, telemetry, session, unused_port):
+    instrument()
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        retrying(session).get(f"http://127.0.0.1:{unused_port}/")
+
+    assert [span.attributes["error.type"] for span in telemetry.spans] == [
+        *["urllib3.exceptions.NewConnectionError"] * 3,
+        "requests.exceptions.ConnectionError",
+    ]
+
+
+def test_retries_that_are_used_up_are_an_error_with_the_last_status(instrument, telemetry, server, session):
+    instrument()
+
+    with pytest.raises(requests.exceptions.RetryError):
+        retrying(session, status_forcelist=[503]).get(server.answer("/", Answer(503)))
+
+    assert statuses(telemetry) == [503] * 4
+    assert telemetry.spans[3].attributes["error.type"] == "requests.exceptions.RetryError"
+
+
+def test_the_wait_before_a_retry_belongs_to_no_span(instrument, telemetry, server, session):
+    instrument()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
+    url = server.answer("/", Answer(503, {"Retry-After": "1"}), Answer(200))
+
+    session.get(url)
+
+    first, second = telemetry.spans
+    assert second.start_time - first.end_time > 900e6
+    assert first.end_time - first.start_time < 900e6
+
+
+def test_a_digest_challenge_and_its_answer_are_two_requests(instrument, telemetry, server, session):
+    instrument()
+    url = server.answer("/", Answer(401, CHALLENGE), Answer(200))
+
+    response = session.get(url, auth=HTTPDigestAuth("me", "secret"))
+
+    assert response.status_code == 200
+    assert statuses(telemetry) == [401, 200]
+    assert resend_counts(telemetry) == [None, 1]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_what_authentication_answers_to_fails_like_any_request(instrument, telemetry, server, session):
+    instrument()
+    url = server.answer("/", Answer(401, CHALLENGE), Answer(broken=True))
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        session.get(url, auth=HTTPDigestAuth("me", "secret"))
+
+    assert statuses(telemetry) == [401, None]
+
+
+def test_retries_redirects_and_authentication_go_together(instrument, telemetry, server, session):
+    instrument()
+    server.answer("/b", Answer(503), Answer(401, CHALLENGE), Answer(503), Answer(200))
+
+    response = retrying(session, status_forcelist=[503]).get(
+        server.redirect("/a", "/b"), auth=HTTPDigestAuth("me", "secret")
+    )
+
+    assert response.status_code == 200
+    assert statuses(telemetry) == [302, 503, 401, 503, 200]
+    assert resend_counts(telemetry) == [None, 1, 2, 3, 4]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_a_token_fetched_while_a_call_lasts_is_a_call_of_its_own(instrument, telemetry, server, session):
+    class Token(AuthBase):
+        def __call__(self, request):
+            request.register_hook("response", lambda response, **_: session.get(f"{server.url}/token") and None)
+            return request
+
+    instrument()
+
+    session.get(f"{server.url}/", auth=Token())
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/token", f"{server.url}/"]
+    assert resend_counts(telemetry) == [None, None]
+
+
+def test_an_adapter_that_tries_another_host_makes_two_attempts(instrument, telemetry, server, session, unused_port):
+    class Failover(HTTPAdapter):
+        def send(self, request, *args, **kwargs):
+            try:
+                return super().send(request, *args, **kwargs)
+            except requests.exceptions.ConnectionError:
+                request.url = f"{server.url}/"
+                return super().send(request, *args, **kwargs)
+
+    instrument()
+    session.mount("http://", Failover())
+
+    session.get(f"http://127.0.0.1:{unused_port}/")
+
+    assert statuses(telemetry) == [None, 200]
+    assert telemetry.spans[0].attributes["error.type"] == "requests.exceptions.ConnectionError"
+    assert telemetry.spans[1].attributes["url.full"] == f"{server.url}/"
+
+
+def test_an_adapter_of_the_applications_own_makes_one_request_of_each_send(instrument, telemetry, session):
+    class Fixed(BaseAdapter):
+        def send(self, request, **kwargs):
+            response = requests.Response()
+            response.status_code = 302 if request.url.endswith("/a") else 200
+            response.headers["location"] = "mock://host/b"
+            response.request, response.url, response._content = request, request.url, b""
+            return response
+
+        def close(self):
+            pass
+
+    instrument()
+    session.mount("mock://", Fixed())
+
+    session.get("mock://host/a")
+
+    assert statuses(telemetry) == [302, 200]
+    assert resend_counts(telemetry) == [None, 1]
+
+
+def test_urllib3_used_on_its_own_while_a_call_lasts_is_no_attempt(instrument, telemetry, server, session):
+    import urllib3
+
+    def body():
+        with urllib3.PoolManager(retries=Retry(1, status_forcelist=[503], backoff_factor=0)) as pool:
+            yield pool.request("GET", server.answer("/source", Answer(503), Answer(200))).data
+
+    instrument()
+
+    session.post(f"{server.url}/", data=body())
+
+    assert statuses(telemetry) == [200]
+    assert [request.path for request in server.received] == ["/source", "/source", "/"]

@@ -1,0 +1,155 @@
+"""Hooks of the user, and exceptions that are not ours: neither may change what the application gets."""
+
+from __future__ import annotations
+
+import gc
+
+import gevent
+import pytest
+import requests
+from opentelemetry.trace import StatusCode
+from requests.adapters import BaseAdapter
+
+from hopline.http.call import ClientCall
+from tests.loopback import Answer
+
+
+def calls_alive():
+    return sum(isinstance(kept, ClientCall) for kept in gc.get_objects())
+
+
+class Raising(BaseAdapter):
+    """An adapter out of which one exception comes."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def send(self, request, **kwargs):
+        raise self.error
+
+    def close(self):
+        pass
+
+
+def test_hooks_are_given_the_span_the_request_and_the_response(instrument, telemetry, server):
+    instrument(
+        request_hook=lambda span, request: span.set_attribute("path", request.path_url),
+        response_hook=lambda span, request, response: span.set_attribute("text", response.text),
+    )
+
+    requests.get(f"{server.url}/x")
+
+    assert telemetry.span.attributes["path"] == "/x"
+    assert telemetry.span.attributes["text"] == "ok"
+
+
+def test_a_request_hook_may_set_headers(instrument, server):
+    instrument(request_hook=lambda span, request: request.headers.update({"X-Request-Id": "mine"}))
+
+    requests.get(server.url)
+
+    assert server.header("X-Request-Id") == ["mine"]
+
+
+def test_what_a_response_hook_takes_is_not_part_of_the_span(instrument, telemetry, server):
+    instrument(response_hook=lambda span, request, response: gevent.sleep(0.3))
+
+    requests.get(server.url)
+
+    assert telemetry.span.end_time - telemetry.span.start_time < 0.3e9
+
+
+@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
+def test_a_hook_that_raises_is_logged_once_and_changes_nothing(instrument, telemetry, server, caplog, hook):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    instrument(**{hook: broken})
+
+    responses = [requests.get(server.url) for _ in range(3)]
+
+    assert [response.text for response in responses] == ["ok"] * 3
+    assert [span.status.status_code for span in telemetry.spans] == [StatusCode.UNSET] * 3
+    (record,) = [record for record in caplog.records if record.name == "hopline"]
+    assert record.levelname == "WARNING"
+    assert "ZeroDivisionError" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (SystemExit(3), "SystemExit"),
+        (gevent.Timeout(1), "gevent.timeout.Timeout"),
+    ],
+)
+def test_an_exception_that_is_no_error_ends_the_span_and_goes_on_unchanged(instrument, telemetry, session, error, name):
+    instrument()
+    session.mount("mock://", Raising(error))
+
+    with pytest.raises(type(error)) as raised:
+        session.get("mock://host/")
+
+    assert raised.value is error
+    assert telemetry.span.attributes["error.type"] == name
+    assert telemetry.point("http.client.request.duration").attributes["error.type"] == name
+
+
+def test_a_time_out_is_an_error(instrument, telemetry, server):
+    instrument()
+    url = server.answer("/", Answer(before=lambda: gevent.sleep(0.3)))
+
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.get(url, timeout=0.05)
+
+    assert telemetry.span.attributes["error.type"] == "requests.exceptions.ReadTimeout"
+
+
+def test_a_body_that_breaks_off_is_an_error_with_the_status(instrument, telemetry, server):
+    instrument()
+    url = server.answer("/", Answer(body=b"short", length=100))
+
+    with pytest.raises(requests.exceptions.RequestException):
+        requests.get(url)
+
+    assert telemetry.span.attributes["http.response.status_code"] == 200
+    assert telemetry.span.status.status_code is StatusCode.ERROR
+
+
+def test_an_error_that_a_response_hook_of_requests_raises_has_the_status_of_its_response(
+    instrument, telemetry, server, session
+):
+    instrument()
+    session.hooks["response"].append(lambda response, **_: response.raise_for_status())
+
+    with pytest.raises(requests.exceptions.HTTPError):
+        session.get(server.answer("/", Answer(500)))
+
+    assert telemetry.span.attributes["http.response.status_code"] == 500
+    assert telemetry.span.attributes["error.type"] == "requests.exceptions.HTTPError"
+
+
+def test_a_call_leaves_nothing_for_the_garbage_collector(instrument, server, session):
+    instrument()
+    session.get(server.url)
+    before = calls_alive()
+    gc.disable()
+    try:
+        session.get(server.redirect("/a", "/b"))
+        after = calls_alive()
+    finally:
+        gc.enable()
+
+    assert after == before
+
+
+def test_nothing_of_the_call_stays_current(instrument, telemetry, server):
+    from opentelemetry import context
+
+    instrument()
+    before = context.get_current()
+
+    requests.get(server.url)
+
+    assert context.get_current() == before

@@ -1,0 +1,232 @@
+"""Patches come and go without a trace: under others' patches, on sessions that live, as often as one likes."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import requests
+import urllib3
+import wrapt
+from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+
+from hopline.requests import RequestsInstrumentor, configure
+
+PATCHED = [
+    (requests.Session, "send"),
+    (requests.sessions.SessionRedirectMixin, "resolve_redirects"),
+    (requests.adapters.HTTPAdapter, "send"),
+    (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
+    (urllib3.connection.HTTPConnection, "close"),
+    (urllib3.response.HTTPResponse, "close"),
+]
+
+
+def test_uninstrumenting_puts_everything_back(instrument):
+    before = [vars(owner).get(name) for owner, name in PATCHED]
+    instrument()
+    assert all(isinstance(vars(owner)[name], wrapt.FunctionWrapper) for owner, name in PATCHED)
+
+    RequestsInstrumentor().uninstrument()
+
+    assert [vars(owner).get(name) for owner, name in PATCHED] == before
+
+
+def test_a_session_made_before_is_told_of_and_one_that_lives_on_is_not_any_more(instrument, telemetry, server, session):
+    instrument()
+    session.get(f"{server.url}/during")
+
+    RequestsInstrumentor().uninstrument()
+    session.get(f"{server.url}/after")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/during"]
+    assert server.header("traceparent")[1] is None
+
+
+def test_uninstrumenting_works_under_a_later_patch(instrument, telemetry, server, monkeypatch):
+    instrument()
+    ours = requests.Session.send
+
+    def theirs(*args, **kwargs):
+        return ours(*args, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "send", theirs)
+
+    RequestsInstrumentor().uninstrument()
+    requests.get(server.url)
+
+    assert telemetry.spans == []
+    assert server.header("traceparent") == [None]
+
+
+def test_instrumenting_again_under_a_later_patch_is_one_layer(instrument, telemetry, server, monkeypatch):
+    instrument()
+    monkeypatch.setattr(
+        requests.Session, "send", wrapt.FunctionWrapper(requests.Session.send, lambda send, _, a, k: send(*a, **k))
+    )
+    RequestsInstrumentor().uninstrument()
+
+    instrument()
+    requests.get(server.url)
+
+    assert len(telemetry.spans) == 1
+
+
+def test_instrumenting_twice_is_one_layer(instrument, telemetry, server):
+    instrument()
+    instrument()
+
+    requests.get(server.url)
+
+    assert len(telemetry.spans) == 1
+
+
+def test_one_session_can_be_left_alone(instrument, telemetry, server, session):
+    instrument()
+    RequestsInstrumentor.uninstrument_session(session)
+
+    session.get(f"{server.url}/alone")
+    requests.get(f"{server.url}/other")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/other"]
+    assert server.header("traceparent")[0] is None
+
+
+def test_a_subclass_that_sends_in_its_own_way_is_told_of_once(instrument, telemetry, server):
+    class Own(requests.Session):
+        def send(self, request, **kwargs):
+            request.headers["X-Own"] = "1"
+            return super().send(request, **kwargs)
+
+    instrument()
+
+    with Own() as session:
+        session.get(server.url)
+
+    assert len(telemetry.spans) == 1
+    assert server.header("X-Own") == ["1"]
+
+
+def test_one_session_can_be_configured_where_requests_is_not_instrumented(telemetry, server, session):
+    configure(session, **telemetry.providers)
+
+    session.get(f"{server.url}/own")
+    requests.get(f"{server.url}/other")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/own"]
+    assert server.header("X-Request-Id")[0] is not None
+    assert server.header("X-Request-Id")[1] is None
+
+
+def test_a_configured_session_is_told_of_once_where_all_are(instrument, telemetry, server, session):
+    instrument()
+    configure(session)
+
+    session.get(server.url)
+
+    assert len(telemetry.spans) == 1
+
+
+def test_a_configured_session_is_told_of_in_its_own_way_where_all_are(instrument, telemetry, server, session):
+    instrument(response_hook=lambda span, *_: span.set_attribute("told", "as all"))
+    configure(
+        session, **telemetry.providers, response_hook=lambda span, *_: span.set_attribute("told", "in its own way")
+    )
+
+    session.get(server.url)
+
+    assert telemetry.span.attributes["told"] == "in its own way"
+
+
+def test_a_configured_session_is_still_told_of_after_uninstrumenting(instrument, telemetry, server, session):
+    instrument()
+    configure(session, **telemetry.providers)
+
+    RequestsInstrumentor().uninstrument()
+    session.get(f"{server.url}/own")
+    requests.get(f"{server.url}/other")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/own"]
+
+
+def test_a_session_that_is_dropped_is_not_kept(telemetry):
+    session = configure(requests.Session(), **telemetry.providers)
+    dropped = weakref.ref(session)
+
+    del session
+    gc.collect()
+
+    assert dropped() is None
+
+
+def test_with_the_urllib3_instrumentor_active_too_there_is_one_span(instrument, telemetry, server):
+    instrument()
+    URLLib3Instrumentor().instrument(tracer_provider=telemetry.tracer_provider)
+    try:
+        requests.get(server.url)
+    finally:
+        URLLib3Instrumentor().uninstrument()
+
+    assert len(telemetry.spans) == 1
+
+
+def test_urllib3_on_its_own_is_not_touched(instrument, telemetry, server):
+    instrument()
+
+    with urllib3.PoolManager() as pool:
+        response = pool.request("GET", server.url)
+
+    assert response.data == b"ok"
+    assert telemetry.spans == []
+    assert server.header("traceparent") == [None]
+
+
+def test_a_missing_library_is_said_and_not_instrumented(monkeypatch, caplog):
+    monkeypatch.setattr(RequestsInstrumentor, "instrumentation_dependencies", lambda self: ("no-such-library",))
+
+    RequestsInstrumentor().instrument()
+
+    assert not RequestsInstrumentor().is_instrumented_by_opentelemetry
+    assert "no-such-library" in caplog.text
+
+
+def test_instrumenting_imports_neither_requests_nor_ssl(run_python):
+    output = run_python(
+        """
+        import sys
+        import wrapt  # which imports asyncio, and that ssl, from version 2.2 on
+        sys.modules.pop("ssl", None)
+        import hopline, hopline.requests, hopline.distro
+        hopline.requests.RequestsInstrumentor().instrument(skip_dep_check=True)
+        print([name for name in ("requests", "urllib3", "ssl", "aiohttp", "celery", "gevent") if name in sys.modules])
+        """
+    )
+
+    assert output == "[]\n"
+
+
+def test_requests_is_patched_when_it_is_imported_later(run_python):
+    output = run_python(
+        """
+        from hopline.requests import RequestsInstrumentor
+        RequestsInstrumentor().instrument()
+        import requests, wrapt
+        print(isinstance(vars(requests.Session)["send"], wrapt.FunctionWrapper))
+        """
+    )
+
+    assert output == "True\n"
+
+
+def test_requests_is_not_patched_when_it_is_imported_after_uninstrumenting(run_python):
+    output = run_python(
+        """
+        from hopline.requests import RequestsInstrumentor
+        RequestsInstrumentor().instrument()
+        RequestsInstrumentor().uninstrument()
+        import requests, wrapt
+        print(isinstance(vars(requests.Session)["send"], wrapt.FunctionWrapper))
+        """
+    )
+
+    assert output == "False\n"

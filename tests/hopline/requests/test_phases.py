@@ -1,0 +1,257 @@
+"""The phases of a request and the connections beneath it, read from urllib3."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+import requests
+import trustme
+from proxy import Proxy
+from requests.adapters import HTTPAdapter
+
+from tests.loopback import Answer, LoopbackServer
+
+PHASE = "hopline.phase."
+OPEN = "http.client.open_connections"
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_server(authority):
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with LoopbackServer(context) as server:
+        yield server
+
+
+@pytest.fixture
+def bundle(authority, tmp_path):
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return str(path)
+
+
+@pytest.fixture
+def proxy():
+    with Proxy(["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]) as proxy:
+        yield f"http://127.0.0.1:{proxy.flags.port}"
+
+
+def phases(span):
+    return {name.removeprefix(PHASE) for name in span.attributes if name.startswith(PHASE)}
+
+
+def reused(telemetry):
+    return [span.attributes.get("hopline.connection.reused") for span in telemetry.spans]
+
+
+def states(telemetry):
+    return {point.attributes["http.connection.state"]: point.value for point in telemetry.points(OPEN)}
+
+
+def test_a_new_connection_is_connected_and_the_next_request_reuses_it(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(server.url)
+    session.get(server.url)
+
+    first, second = telemetry.spans
+    assert phases(first) == {"connect", "headers"}
+    assert phases(second) == {"headers"}
+    assert reused(telemetry) == [False, True]
+
+
+def test_resolving_a_name_is_a_phase(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(f"http://localhost:{server.port}/")
+
+    assert phases(telemetry.span) == {"dns", "connect", "headers"}
+    assert telemetry.span.attributes["network.peer.address"] == "127.0.0.1"
+    assert telemetry.span.attributes["server.address"] == "localhost"
+
+
+def test_a_name_that_cannot_be_resolved_has_only_that_phase(instrument, telemetry, session, monkeypatch):
+    def unresolvable(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    instrument()
+    monkeypatch.setattr(socket, "getaddrinfo", unresolvable)
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        session.get("http://nowhere.invalid/")
+
+    assert phases(telemetry.span) == {"dns"}
+
+
+def test_a_connection_that_is_refused_was_not_opened(instrument, telemetry, session, unused_port):
+    instrument()
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        session.get(f"http://127.0.0.1:{unused_port}/")
+
+    assert phases(telemetry.span) == {"connect"}
+    assert reused(telemetry) == [None]
+    assert telemetry.points(OPEN) == []
+
+
+def test_phases_do_not_last_longer_than_their_span(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(f"http://localhost:{server.port}/")
+
+    span = telemetry.span
+    lasted = (span.end_time - span.start_time) / 1e9
+    before_headers = sum(span.attributes[PHASE + name] for name in ("dns", "connect"))
+    assert 0 < before_headers < span.attributes[PHASE + "headers"] <= lasted
+
+
+def test_the_body_comes_after_the_headers(instrument, telemetry, server, session):
+    release = threading.Event()
+    server_url = server.answer("/", Answer(chunks=[b"a" * 10, b"b" * 10]))
+    instrument(response_hook=lambda *_: release.set())
+
+    session.get(server_url)
+
+    span = telemetry.span
+    assert span.attributes[PHASE + "headers"] * 1e9 < span.end_time - span.start_time
+
+
+def test_waiting_for_a_connection_of_a_full_pool_is_a_phase(instrument, telemetry, server, session):
+    instrument()
+    session.mount("http://", HTTPAdapter(pool_maxsize=1, pool_block=True))
+    waiting, entered = threading.Event(), threading.Event()
+    slow = server.answer("/slow", Answer(before=lambda: (entered.set(), waiting.wait(10))))
+    first = threading.Thread(target=session.get, args=(slow,))
+    first.start()
+    assert entered.wait(10)
+
+    threading.Timer(0.1, waiting.set).start()
+    session.get(f"{server.url}/next")
+    first.join()
+
+    by_path = {span.attributes["url.full"]: span for span in telemetry.spans}
+    assert "queue" not in phases(by_path[slow])
+    assert by_path[f"{server.url}/next"].attributes[PHASE + "queue"] > 0
+
+
+def test_a_tls_handshake_is_a_phase(instrument, telemetry, tls_server, session, bundle):
+    instrument()
+
+    session.get(tls_server.url, verify=bundle)
+    session.get(tls_server.url, verify=bundle)
+
+    first, second = telemetry.spans
+    assert phases(first) == {"connect", "tls", "headers"}
+    assert phases(second) == {"headers"}
+    assert first.attributes["server.port"] == tls_server.port
+
+
+def test_a_certificate_that_is_not_trusted_is_an_error_of_tls(instrument, telemetry, tls_server, session):
+    instrument()
+
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(tls_server.url)
+
+    assert telemetry.span.attributes["error.type"] == "requests.exceptions.SSLError"
+    assert phases(telemetry.span) == {"connect", "tls"}
+
+
+def test_through_a_proxy_the_server_is_the_target_and_the_peer_the_proxy(instrument, telemetry, server, session, proxy):
+    instrument()
+    session.proxies = {"http": proxy}
+
+    response = session.get(server.url)
+
+    assert response.text == "ok"
+    assert telemetry.span.attributes["server.port"] == server.port
+    assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
+
+
+def test_through_a_tunnel_there_is_one_span_with_a_handshake(instrument, telemetry, tls_server, session, proxy, bundle):
+    instrument()
+    session.proxies = {"https": proxy}
+
+    response = session.get(tls_server.url, verify=bundle)
+
+    assert response.text == "ok"
+    assert telemetry.span.attributes["server.port"] == tls_server.port
+    assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
+    assert "tls" in phases(telemetry.span)
+    assert len(tls_server.header("traceparent")) == 1
+
+
+def test_open_connections_are_active_idle_and_gone(instrument, telemetry, server, session):
+    during = []
+    server.answer("/", Answer(before=lambda: during.append(states(telemetry))))
+    instrument()
+
+    session.get(server.url)
+    idle = states(telemetry)
+    session.close()
+
+    assert during == [{"active": 1}]
+    assert idle == {"active": 0, "idle": 1}
+    assert states(telemetry) == {"active": 0, "idle": 0}
+
+
+def test_how_long_a_connection_lasted_is_measured_when_it_is_closed(instrument, telemetry, server, session):
+    instrument()
+    session.get(server.url)
+    assert telemetry.points("http.client.connection.duration") == []
+
+    session.close()
+
+    point = telemetry.point("http.client.connection.duration")
+    assert point.count == 1
+    assert dict(point.attributes) == {"server.address": "127.0.0.1", "server.port": server.port}
+
+
+def test_a_connection_of_a_session_that_is_told_of_only_now_is_open_too(instrument, telemetry, server, session):
+    session.get(server.url)
+    instrument()
+
+    session.get(server.url)
+
+    assert reused(telemetry) == [True]
+    assert telemetry.span.attributes["network.peer.port"] == server.port
+    assert states(telemetry) == {"idle": 1}
+
+
+def test_body_sizes_are_measured_only_if_asked_for(instrument, telemetry, server):
+    instrument()
+
+    requests.post(server.url, data="12345")
+
+    assert telemetry.points("http.client.request.body.size") == []
+    assert telemetry.points("http.client.response.body.size") == []
+
+
+@pytest.mark.parametrize("answer", [Answer(body=b"x" * 10), Answer(chunks=[b"x" * 4, b"x" * 6])])
+def test_body_sizes_are_those_on_the_wire(instrument, telemetry, server, monkeypatch, answer):
+    monkeypatch.setenv("OTEL_PYTHON_HOPLINE_BODY_SIZES", "true")
+    instrument()
+
+    requests.post(server.answer("/", answer), data="12345")
+
+    assert telemetry.point("http.client.request.body.size").sum == 5
+    assert telemetry.point("http.client.response.body.size").sum == 10
+
+
+def test_the_size_of_a_body_that_is_made_while_it_is_sent_is_not_known(instrument, telemetry, server):
+    instrument(body_sizes=True)
+
+    requests.post(server.url, data=iter([b"123", b"45"]))
+    requests.get(server.url)
+
+    assert [point.attributes["http.request.method"] for point in telemetry.points("http.client.request.body.size")] == [
+        "GET"
+    ]

@@ -1,0 +1,64 @@
+"""An OpenTelemetry SDK of a test's own: providers, what was exported, and what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
+
+
+class Telemetry:
+    """Providers that keep everything in memory."""
+
+    def __init__(self, **provider: Any) -> None:
+        self._exporter = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        self.tracer_provider = TracerProvider(shutdown_on_exit=False, **provider)
+        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
+
+    @property
+    def providers(self) -> dict[str, Any]:
+        """The keyword arguments of `instrument()`."""
+        return {"tracer_provider": self.tracer_provider, "meter_provider": self.meter_provider}
+
+    @property
+    def tracer(self) -> Tracer:
+        return self.tracer_provider.get_tracer("test")
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """The spans that have ended, in that order."""
+        return list(self._exporter.get_finished_spans())
+
+    @property
+    def span(self) -> ReadableSpan:
+        """The one span that has ended."""
+        (span,) = self.spans
+        return span
+
+    def points(self, name: str) -> list[Any]:
+        """The data points of one metric."""
+        data = self._reader.get_metrics_data()
+        return [
+            point
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        ]
+
+    def point(self, name: str) -> Any:
+        """The one data point of a metric."""
+        (point,) = self.points(name)
+        return point
+
+    def shutdown(self) -> None:
+        self.tracer_provider.shutdown()
+        self.meter_provider.shutdown()
