@@ -23,6 +23,7 @@ from statsd_sink import Sink
 from hopline_statsd import StatsdClient, StatsdConfig, StatsdSpanProcessor
 
 PACKET = 1432
+PACKETFUL = 25  # lines
 NAME = "requests.somehost-com.POST.200"
 FULL_NAME = f"my.prefix.{NAME}"
 TAGS = ["host:somehost.com", "method:POST", "status:200"]
@@ -124,10 +125,12 @@ def hopline_spans(port: int, dialect: str, sends: bool) -> Contender:
         processor.force_flush()
 
     def run_to_the_buffer(count: int) -> None:
-        on_end = processor.on_end
-        processor._room[0] = 2 * count + 2  # no packet is full: what is measured ends with the line in the buffer
-        for _ in range(count):
-            on_end(span)
+        on_end, entries = processor.on_end, processor._entries
+        processor._room[0] = 2 * PACKETFUL  # what is measured ends with the line in the buffer
+        for _ in range(count // PACKETFUL):
+            for _ in range(PACKETFUL):
+                on_end(span)
+            entries.clear()
 
     if sends:
         return run

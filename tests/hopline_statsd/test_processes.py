@@ -167,6 +167,22 @@ def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(li
     assert counts["app.loaded:1|c"] == 2  # the worker's and the sending process's
 
 
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_greenlets_lose_no_line(any_listener, library):
+    settings = {"OTEL_EXPORTER_STATSD_PREFIX": "app", "OTEL_EXPORTER_STATSD_FLUSH_INTERVAL": "50"}
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", f"{PROGRAMS}.green", library],
+        env=environment(any_listener, **settings),
+        check=True,
+        timeout=DEADLINE,
+    )
+
+    assert any_listener.wait_for(5002)
+    expected = ["app.quiet:1|c", *(f"app.t:{number}.000|ms" for number in range(5000)), "app.last:1|c"]
+    assert any_listener.lines == expected
+
+
 def test_a_line_sent_at_the_very_end_of_the_interpreter_arrives(listener):
     program = (
         "import atexit, os\n"
