@@ -108,18 +108,20 @@ class StatsdClient:
                 counted.
             tags: Appended to the name, value after value, in the dialect without tags.
         """
-        # False for NaN, too.
-        if 0.0 <= milliseconds <= MAX_VALUE:
-            try:
-                template = self._known_timers[name] if tags is None else self._timers.tagged(name, tags)
-            except KeyError:
-                template = self._timers.named(name)
-            entries = self._entries
-            entries += (template, milliseconds)
-            if len(entries) > self._room[0]:
-                self._sender.relieve()
-        else:
+        try:
+            if not 0.0 <= milliseconds <= MAX_VALUE:  # NaN is not, either
+                self._sender.tally.dropped(INVALID)
+                return
+            template = self._known_timers[name] if tags is None else self._timers.tagged(name, tags)
+        except KeyError:
+            template = self._timers.named(name)
+        except TypeError:  # no number
             self._sender.tally.dropped(INVALID)
+            return
+        entries = self._entries
+        entries += (template, milliseconds)
+        if len(entries) > self._room[0]:
+            self._sender.relieve()
 
     def _sampled_timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
         """Take the place of `timing` in a client that samples, so that it need not ask whether it does."""

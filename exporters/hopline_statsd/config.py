@@ -127,9 +127,7 @@ class _Reader:
         is_path = url.scheme.startswith("unix")
         endpoint = dsn.partition("?")[0] if is_path else f"{url.scheme}://{url.netloc}" if dsn else ""
         self._take("endpoint", names.STATSD_DSN, endpoint, _endpoint)
-        self._take(
-            "prefix", names.STATSD_DSN, "" if is_path else url.path.strip("/").replace("/", "."), _prefix
-        )
+        self._take("prefix", names.STATSD_DSN, "" if is_path else url.path.strip("/").replace("/", "."), _prefix)
         size = parse_qs(url.query).get("maxudpsize", [""])[-1]
         self._take("max_packet_size", names.STATSD_DSN, size, _integer)
 
@@ -143,10 +141,10 @@ class _Reader:
 
     def warn(self, config: StatsdConfig) -> None:
         for field, variable, raw, reason in self._complaints:
-            value = getattr(config, field)
-            shown = {"prefix": "the service name", "max_packet_size": config.packet_size}.get(field, value)
-            shown = "default" if isinstance(value, RuleSet) else shown if value is None else value
-            _logger.warning("%s=%r is not used, %s; used instead: %s", variable, raw, reason, shown)
+            used: object = _DEFAULTS_IN_WORDS.get(field)
+            if field in self.found or used is None:
+                used = config.packet_size if field == "max_packet_size" else getattr(config, field)
+            _logger.warning("%s=%r is not used, %s; used instead: %s", variable, raw, reason, used)
 
     def _take(self, field: str, variable: str, raw: str, parse: Callable[[str], Any]) -> None:
         if not raw or field in self.found:
@@ -234,6 +232,8 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "timer_type": _one_of(TIMER_TYPES),
     "max_names": _between(10, 1_000_000),
 }
+
+_DEFAULTS_IN_WORDS = {"prefix": "the service name", "rules": "default"}
 
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "endpoint": (names.OTEL_EXPORTER_STATSD_ENDPOINT, _endpoint),

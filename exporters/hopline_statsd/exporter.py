@@ -26,9 +26,7 @@ class StatsdSpanExporter(SpanExporter):
         meter_provider: Where the exporter's own counts go; the global one by default.
     """
 
-    def __init__(
-        self, config: StatsdConfig | None = None, meter_provider: MeterProvider | None = None
-    ) -> None:
+    def __init__(self, config: StatsdConfig | None = None, meter_provider: MeterProvider | None = None) -> None:
         self._processor = StatsdSpanProcessor(config, meter_provider)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

@@ -10,13 +10,11 @@ from collections.abc import Callable
 
 _logger = logging.getLogger(__name__)
 
+Tick = Callable[[], float | None]
+
 _Wish = Callable[[], None] | None
 
-
 _AFTER_ERROR = 10.0
-
-
-Tick = Callable[[], float | None]
 
 
 class Flusher:
@@ -25,11 +23,14 @@ class Flusher:
     Args:
         tick: Sends what is there; returns the seconds until it wants to be called again, or None: after
             `work`.
+        push: Sends whole packets only; returns the seconds until the next tick, or None: when it is due
+            anyway.
         interval: Seconds between `work` and the tick that follows.
     """
 
-    def __init__(self, tick: Tick, interval: float) -> None:
+    def __init__(self, tick: Tick, push: Tick, interval: float) -> None:
         self._tick = tick
+        self._push = push
         self._interval = interval
         # SimpleQueue.put may interrupt itself (a signal handler, a finalizer): its documentation promises so.
         self._wishes: queue.SimpleQueue[_Wish] = queue.SimpleQueue()
@@ -46,7 +47,7 @@ class Flusher:
         self._thread.start()
 
     @property
-    def is_aided(self) -> bool:
+    def has_thread(self) -> bool:
         """Whether it acts by itself."""
         return True
 
@@ -60,10 +61,10 @@ class Flusher:
         self._wishes.put(self._within_interval)
 
     def hurry(self) -> None:
-        """Say that something should be sent as soon as possible."""
+        """Say that whole packets wait to be sent."""
         if not self._hurries:
             self._hurries = True
-            self._wishes.put(self._now)
+            self._wishes.put(self._push_now)
 
     def call(self, function: Callable[[], bool], timeout: float) -> bool:
         """Have the thread call a function; in the thread itself, call it here.
@@ -80,7 +81,7 @@ class Flusher:
         results: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._wishes.put(lambda: results.put(function()))
         try:
-            return results.get(timeout=timeout)
+            return results.get(timeout=max(0.0, timeout))
         except queue.Empty:
             return False
 
@@ -96,15 +97,15 @@ class Flusher:
             try:
                 wish = self._wishes.get(timeout=timeout)
             except queue.Empty:
-                self._again(self._guarded_tick())
+                self._again(self._guarded(self._tick))
                 continue
             if wish is None:
                 return
             wish()
 
-    def _guarded_tick(self) -> float | None:
+    def _guarded(self, act: Tick) -> float | None:
         try:
-            return self._tick()
+            return act()
         except Exception:
             _logger.exception("the statsd exporter goes on after an error of its own")
             return _AFTER_ERROR
@@ -116,9 +117,11 @@ class Flusher:
         if self._due is None:
             self._again(self._interval)
 
-    def _now(self) -> None:
+    def _push_now(self) -> None:
         self._hurries = False
-        self._again(0.0)
+        delay = self._guarded(self._push)
+        if delay is not None:
+            self._again(delay)
 
 
 class Unaided:
@@ -135,7 +138,7 @@ class Unaided:
         self._due: float | None = None
 
     @property
-    def is_aided(self) -> bool:
+    def has_thread(self) -> bool:
         """Whether it acts by itself."""
         return False
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import selectors
 import socket
@@ -236,9 +237,7 @@ class _Stream:
 def main(arguments: list[str] | None = None) -> None:
     """Print the lines that arrive, until interrupted."""
     parser = argparse.ArgumentParser(description="Print the statsd lines that arrive.")
-    parser.add_argument(
-        "--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)"
-    )
+    parser.add_argument("--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     options = parser.parse_args(arguments)
 
@@ -246,12 +245,12 @@ def main(arguments: list[str] | None = None) -> None:
         tags = "".join(f" {key}={value}" for key, value in sample.tags.items())
         print(f"{sample.name} {sample.value} {sample.type}{tags}", flush=True)  # noqa: T201  its purpose
 
-    with StatsdListener(f"udp://{options.host}:{options.port}", show) as listener:
+    with (
+        StatsdListener(f"udp://{options.host}:{options.port}", show) as listener,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         print(f"listening on {listener.endpoint}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

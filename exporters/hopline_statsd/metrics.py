@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import (
     Counter,
     Histogram,
@@ -36,6 +37,7 @@ from hopline_statsd.lines import dotted, number
 from hopline_statsd.namer import LineType, Name, Namer
 from hopline_statsd.sender import Sender
 from hopline_statsd.stats import INVALID, StatsdStats
+from hopline_statsd.telemetry import observe
 from hopline_statsd.templates import Template
 from hopline_statsd.values import finite
 
@@ -62,19 +64,19 @@ class StatsdMetricExporter(MetricExporter):
 
     Args:
         config: The settings; those of the environment by default.
+        meter_provider: Where the exporter's own counts go; the global one by default.
     """
 
-    def __init__(self, config: StatsdConfig | None = None) -> None:
+    def __init__(self, config: StatsdConfig | None = None, meter_provider: MeterProvider | None = None) -> None:
         super().__init__(preferred_temporality=dict(_TEMPORALITY))
         self.config = StatsdConfig.from_environment() if config is None else config
         self._sender = Sender(self.config)
         self._budget = NameBudget(self.config.max_names)
         self._guard = Guard("a metric makes no statsd line", self._sender.tally)
         self._finalizer = close_with(self, self._sender)
+        observe("hopline_statsd.metrics", self._sender.stats, meter_provider)
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Send the lines of what was collected.
 
         Args:
@@ -167,9 +169,7 @@ class _Writer:
         segments = [part for field in fields.values() for part in (".", field)]
         return Name(metric, Template((dotted(metric), *segments)), {})
 
-    def _number(
-        self, type_: str, name: Name, scope: Scope, value: object, scale: float, suffix: str = ""
-    ) -> None:
+    def _number(self, type_: str, name: Name, scope: Scope, value: object, scale: float, suffix: str = "") -> None:
         checked = finite(value, scale)
         if checked is None:
             self._sender.tally.dropped(INVALID)
@@ -180,9 +180,7 @@ class _Writer:
         else:
             self._sender.put(template, number(checked))
 
-    def _histogram(
-        self, point: _AnyHistogramPoint, type_: str, name: Name, scope: Scope, scale: float
-    ) -> None:
+    def _histogram(self, point: _AnyHistogramPoint, type_: str, name: Name, scope: Scope, scale: float) -> None:
         if not point.count:
             return
         self._number(type_, name, scope, point.count, 1.0, ".count")

@@ -89,9 +89,7 @@ class Namer:
 
         def render(values: Values) -> Series:
             text = f"{self._prefix}.{name.name.render(values, segment)}{suffix}"
-            tags = [
-                (key, template.render(values, self.dialect.tag_value)) for key, template in name.tags.items()
-            ]
+            tags = [(key, template.render(values, self.dialect.tag_value)) for key, template in name.tags.items()]
             return text, tuple(tags)
 
         values = {field: field.text(scope) for field in name.fields}

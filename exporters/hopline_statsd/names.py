@@ -21,7 +21,7 @@ from hopline_statsd.values import Reader, conversion_for, reader_for
 
 _UNSAMPLED_TYPES = ("g", "s")
 _MAX_SHAPES = 512
-_MAX_PLANS = 8192
+_MAX_PLANS = 32_768
 _NS_PER_MS = 1e6
 
 Flat = tuple[Any, ...] | list[Any]
@@ -71,9 +71,7 @@ class SpanNames:
         tally: Where values that make no sense are counted.
     """
 
-    def __init__(
-        self, config: StatsdConfig, resource: Mapping[str, Any], budget: NameBudget, tally: Tally
-    ) -> None:
+    def __init__(self, config: StatsdConfig, resource: Mapping[str, Any], budget: NameBudget, tally: Tally) -> None:
         self._config = config
         self._tally = tally
         self._namer = Namer(config, resource, budget)

@@ -107,8 +107,10 @@ class Packets:
 
     def drop_all(self, reason: str) -> None:
         """Drop and count whatever is left."""
-        self.close_open()
         while self.waiting:
+            self.drop(reason)
+        self.close_open()
+        if self.waiting:
             self.drop(reason)
 
     def sent_lines(self) -> int:

@@ -36,9 +36,7 @@ class StatsdSpanProcessor(SpanProcessor):
         meter_provider: Where the exporter's own counts go; the global one by default.
     """
 
-    def __init__(
-        self, config: StatsdConfig | None = None, meter_provider: MeterProvider | None = None
-    ) -> None:
+    def __init__(self, config: StatsdConfig | None = None, meter_provider: MeterProvider | None = None) -> None:
         self.config = StatsdConfig.from_environment() if config is None else config
         self._budget = NameBudget(self.config.max_names)
         self._sender = Sender(self.config)
@@ -141,9 +139,7 @@ class RecordingSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Return what the other sampler decides, with `RECORD_ONLY` in place of `DROP`."""
-        result = self._sampler.should_sample(
-            parent_context, trace_id, name, kind, attributes, links, trace_state
-        )
+        result = self._sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
         if result.decision is not Decision.DROP or id(kind or SpanKind.INTERNAL) not in self._kinds:
             return result
         # A sampler that drops a span returns none of its attributes.

@@ -59,9 +59,7 @@ class Naming:
             RuleError: A template is wrong.
         """
         if has_tags:
-            return _template("name", self.name), {
-                key: _template("tags", text) for key, text in self.tags.items()
-            }
+            return _template("name", self.name), {key: _template("tags", text) for key, text in self.tags.items()}
         whole = self.plain if self.plain is not None else ".".join([self.name, *self.tags.values()])
         return _template("name" if self.plain is None else "plain", whole), {}
 
@@ -180,9 +178,7 @@ class RuleSet:
         """
         left_out = frozenset(without)
         by_id = {rule.id: rule for rule in (*self.spans, *spans)}
-        metrics_by_id = {rule.id: rule for rule in (*metrics, *self.metrics)} | {
-            rule.id: rule for rule in metrics
-        }
+        metrics_by_id = {rule.id: rule for rule in (*metrics, *self.metrics)} | {rule.id: rule for rule in metrics}
         unknown = left_out - by_id.keys() - metrics_by_id.keys()
         if unknown:
             raise RuleError("without", f"there is no rule {', '.join(sorted(unknown))}")

@@ -97,9 +97,7 @@ class _Blame:
         try:
             yield
         except RuleError as error:
-            raise RulesFileError(
-                f"{self._source}, line {self._line(section, index, error.key)}: {error}"
-            ) from error
+            raise RulesFileError(f"{self._source}, line {self._line(section, index, error.key)}: {error}") from error
 
     def _line(self, section: str | None, index: int, key: str) -> int:
         first = 0
@@ -143,9 +141,7 @@ def _metric_rule(table: _Table) -> MetricRule:
     scale = table.get("scale", 1.0)
     if isinstance(scale, bool) or not isinstance(scale, (int, float)):
         raise RuleError("scale", f"{scale!r} is no number")
-    return MetricRule(
-        _text(table, "id"), _text(table, "match"), _naming(table), _conditions(table), float(scale)
-    )
+    return MetricRule(_text(table, "id"), _text(table, "match"), _naming(table), _conditions(table), float(scale))
 
 
 def _naming(table: _Table) -> Naming:

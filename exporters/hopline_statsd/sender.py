@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hopline_statsd import forks
 from hopline_statsd.config import StatsdConfig
@@ -19,7 +21,7 @@ from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
 from hopline_statsd.flusher import Flusher, Unaided
 from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
-from hopline_statsd.stats import BUFFER_FULL, CLOSED, TOO_LONG, StatsdStats, Tally
+from hopline_statsd.stats import CLOSED, TOO_LONG, StatsdStats, Tally
 from hopline_statsd.transport import PacketTooLong, transport_for
 
 _CONNECT_TIMEOUT = 2.0
@@ -28,6 +30,7 @@ _FULL_SOCKET_DELAY = 0.02
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
 _LOCK_TIMEOUT = 1.0
+_OVERLOAD_TIMEOUT = 0.1
 
 
 class Sender:
@@ -65,6 +68,7 @@ class Sender:
         self.room[0] = 0
         self.tally.begin_anew()
         self._lock = threading.Lock()
+        self._holder = 0
         self._packets = Packets(self._config.packet_size, self._config.max_buffer_size, self.tally)
         self._transport.close()
         self._transport = transport_for(Endpoint.parse(self._config.endpoint))
@@ -91,27 +95,28 @@ class Sender:
         """
         if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
             self.begin_anew(added, was_told=False)
-        flusher = self._flusher or self._start()
-        # Whoever has the lock takes this line along, or the next line does. It may be this thread, in a
-        # signal handler.
-        if not self._lock.acquire(False):
-            if len(self.entries) > self._max_entries:
-                self._shed(added)
+        if not self._lock.acquire(False) and not self._waited_for_lock():
             return
         try:
+            self._holder = threading.get_ident()
+            flusher = self._flusher or self._start()
             was_idle = self.room[0] == 0
             packets = self._packets
-            packets.take(self.entries)
-            self.room[0] = packets.room if flusher.is_aided else 0
+            if packets.waiting:
+                self._make_way()
+            else:
+                packets.take(self.entries)
+                self.room[0] = packets.room if flusher.has_thread else 0
             is_clear = not packets.waiting or self._send(1)
             if self._closed:
                 self._reject()
         finally:
+            self._holder = 0
             self._lock.release()
+        if was_idle:
+            flusher.work()
         if not is_clear:
             flusher.hurry()
-        elif was_idle:
-            flusher.work()
 
     def flush(self, timeout: float) -> bool:
         """Send whatever is there, also in a packet that is not full.
@@ -127,28 +132,69 @@ class Sender:
         deadline = time.monotonic() + timeout
         if self._send_all(timeout):
             return True
-        flusher = self._flusher or self._start()
-        return flusher.call(lambda: self._insist(deadline), timeout)
+        with self._held(deadline - time.monotonic()) as is_held:
+            if not is_held:
+                return False
+            flusher = self._flusher or self._start()
+        return flusher.call(lambda: self._insist(deadline), deadline - time.monotonic())
 
     def close(self, timeout: float) -> None:
         """Flush, then close the socket. Lines that come later are dropped and counted."""
         if self._closed:
             return
+        deadline = time.monotonic() + timeout
         self.flush(timeout)
         self._closed = True
         if self._flusher is not None:
-            self._flusher.stop(timeout)
-        with self._lock:
-            self._reject()
-            self._transport.close()
+            self._flusher.stop(max(0.0, deadline - time.monotonic()))
+        with self._held(_LOCK_TIMEOUT) as is_held:
+            if is_held:
+                self._reject()
+                self._transport.close()
 
     def stats(self) -> StatsdStats:
         """Return what this process has sent and dropped so far."""
-        with self._lock:
+        with self._held(_LOCK_TIMEOUT):
             packets = self._packets
             lines, sent_packets, sent_bytes = packets.sent_lines(), packets.sent_packets, packets.sent_bytes
+            refusals = self._transport.refusals
         dropped, errors = self.tally.counts()
+        if refusals:
+            errors["ECONNREFUSED"] = errors.get("ECONNREFUSED", 0) + refusals
         return StatsdStats(lines, sent_packets, sent_bytes, dropped, errors)
+
+    def _make_way(self) -> None:
+        """Leave the lines where they are, behind packets that wait; but not without a bound."""
+        packets = self._packets
+        if len(self.entries) > self._max_entries:
+            self._send(sys.maxsize)
+            packets.take(self.entries)  # where the socket is full, the oldest packets are dropped
+        self.room[0] = len(self.entries) + packets.room
+
+    def _waited_for_lock(self) -> bool:
+        """Whether the lock was had after all.
+
+        Mostly there is no need to wait: whoever has the lock takes this line along, or the next line does.
+        Only where lines come faster than they are taken away do their threads wait for that to be done. The
+        one that has the lock may be this very thread, interrupted by a signal.
+        """
+        if len(self.entries) <= self._max_entries or self._holder == threading.get_ident():
+            return False
+        return self._lock.acquire(timeout=_OVERLOAD_TIMEOUT)
+
+    @contextmanager
+    def _held(self, timeout: float) -> Iterator[bool]:
+        """Hold the lock, if it is to be had in time, and not held by this thread already, below a signal."""
+        is_own = self._holder == threading.get_ident()
+        is_held = not is_own and self._lock.acquire(timeout=max(0.0, timeout))
+        if is_held:
+            self._holder = threading.get_ident()
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                self._holder = 0
+                self._lock.release()
 
     def _start(self) -> Flusher | Unaided:
         self._flusher = self._start_flusher()
@@ -157,7 +203,7 @@ class Sender:
 
     def _start_flusher(self) -> Flusher | Unaided:
         if self._may_start_thread and not self._closed:
-            flusher = Flusher(self._tick, self._config.flush_interval)
+            flusher = Flusher(self._tick, self._push, self._config.flush_interval)
             try:
                 flusher.start()
             except RuntimeError:  # the interpreter ends
@@ -166,19 +212,11 @@ class Sender:
                 return flusher
         return Unaided(self._tick, self._config.flush_interval)
 
-    def _shed(self, added: int) -> None:
-        """Drop the latest lines: threads add them faster than the one that has the lock takes them away.
-
-        Far more than `MAX_TAKEN` entries are there, so this end of the list is nobody else's.
-        """
-        del self.entries[-added:]
-        self.tally.dropped(BUFFER_FULL, added // 2)
-
     def _reject(self) -> None:
         """Drop what comes after the end. No room, so that each line is looked at."""
+        self._packets.drop_all(CLOSED)
         while self._packets.take(self.entries):
             self._packets.drop_all(CLOSED)
-        self._packets.drop_all(CLOSED)
         self.room[0] = 0
 
     def _send(self, most: int) -> bool:
@@ -205,9 +243,9 @@ class Sender:
 
     def _send_all(self, timeout: float) -> bool:
         """Send all lines that are there, without waiting for the socket; return whether none is left."""
-        if not self._lock.acquire(timeout=timeout):
-            return False
-        try:
+        with self._held(timeout) as is_held:
+            if not is_held or not self._send(sys.maxsize):
+                return False
             left = len(self.entries)
             while True:
                 left -= self._packets.take(self.entries)
@@ -219,8 +257,6 @@ class Sender:
                     break
             # The next line finds no room, and so starts the clock of the flusher.
             self.room[0] = 0
-        finally:
-            self._lock.release()
         # A line that came too late to be packed, but too early to find no room, starts it here.
         if self.entries and self._flusher is not None:
             self._flusher.work()
@@ -232,14 +268,24 @@ class Sender:
         while not self._send_all(_FULL_SOCKET_DELAY):
             if not self._connect() or time.monotonic() >= deadline:
                 return False
-            with self._lock:
-                self._transport.wait_writable(_FULL_SOCKET_DELAY)
+            with self._held(_FULL_SOCKET_DELAY) as is_held:
+                if is_held:
+                    self._transport.wait_writable(_FULL_SOCKET_DELAY)
         return True
 
     def _tick(self) -> float | None:
+        """Send what is there; return when to try again, or None."""
         self._connect()
-        if self._send_all(_LOCK_TIMEOUT):
-            return None
+        return None if self._send_all(_LOCK_TIMEOUT) else self._retry_delay_left()
+
+    def _push(self) -> float | None:
+        """Send whole packets, and leave the one that fills up; return when to try again, or None."""
+        self._connect()
+        with self._held(_LOCK_TIMEOUT) as is_held:
+            is_clear = is_held and self._send(sys.maxsize)
+        return None if is_clear else self._retry_delay_left()
+
+    def _retry_delay_left(self) -> float:
         return max(_FULL_SOCKET_DELAY, self._retry_at - time.monotonic())
 
     def _connect(self) -> bool:
@@ -254,10 +300,14 @@ class Sender:
         except OSError as error:
             self._failed(error)
             return transport.socket is not None
-        if connection is not None:
-            with self._lock:
+        if connection is None:
+            return True
+        with self._held(_LOCK_TIMEOUT) as is_held:
+            if is_held and not self._closed:
                 transport.adopt(connection)
-        return True
+                return True
+        connection.socket.close()
+        return False
 
     def _open_at_once(self) -> bool:
         if not self._transport.opens_at_once or time.monotonic() < self._retry_at:

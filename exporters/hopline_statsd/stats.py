@@ -75,7 +75,7 @@ class Tally:
         with self._lock:
             self._errors[error] += 1
 
-    def counts(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """Return the dropped lines by reason, and the errors by name, as they are now."""
         with self._lock:
             return dict(self._dropped), dict(self._errors)

@@ -39,9 +39,7 @@ _INSTRUMENTS: tuple[tuple[str, str, str, _Read], ...] = (
 )
 
 
-def observe(
-    scope: str, stats: Callable[[], StatsdStats], meter_provider: MeterProvider | None = None
-) -> None:
+def observe(scope: str, stats: Callable[[], StatsdStats], meter_provider: MeterProvider | None = None) -> None:
     """Have counts collected with the application's metrics.
 
     Args:
@@ -54,7 +52,5 @@ def observe(
         meter.create_observable_counter(name, [_callback(stats, read)], unit, description)
 
 
-def _callback(
-    stats: Callable[[], StatsdStats], read: _Read
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _callback(stats: Callable[[], StatsdStats], read: _Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda options: read(stats())

@@ -41,11 +41,13 @@ class Transport(ABC):
 
     Attributes:
         socket: The connected socket, or None.
+        refusals: How often the system said that nobody had listened to an earlier datagram.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.socket: socket.socket | None = None
+        self.refusals = 0
         self._target: _Target | None = None
 
     @property
@@ -163,8 +165,8 @@ class DatagramTransport(Transport):
         except ConnectionRefusedError:
             if self.endpoint.path:
                 raise
-            # A UDP socket reports here that nobody listened to an earlier datagram. This one was not tried
-            # yet.
+            # It is about an earlier datagram, this one was not tried yet.
+            self.refusals += 1
             return self._send_again(packet)
         except OSError as error:
             if error.errno == errno.ENOBUFS:

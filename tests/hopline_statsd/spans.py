@@ -1,10 +1,11 @@
 """Spans of every kind, made with the SDK."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, Tracer
 
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
@@ -18,6 +19,18 @@ CALL = {
 }
 
 
+_tracers: WeakKeyDictionary[SpanProcessor, dict[str, Tracer]] = WeakKeyDictionary()
+
+
+def _tracer(processor: SpanProcessor, service: str) -> Tracer:
+    tracers = _tracers.setdefault(processor, {})
+    if service not in tracers:
+        provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
+        provider.add_span_processor(processor)
+        tracers[service] = provider.get_tracer("tests")
+    return tracers[service]
+
+
 def end_span(
     processor: SpanProcessor,
     attributes: dict[str, Any],
@@ -26,9 +39,7 @@ def end_span(
     service: str = "shop",
 ) -> Span:
     """Start a span and end it after some time that did not pass."""
-    provider = TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False)
-    provider.add_span_processor(processor)
-    span = provider.get_tracer("tests").start_span("span", kind=kind, attributes=attributes, start_time=START)
+    span = _tracer(processor, service).start_span("span", kind=kind, attributes=attributes, start_time=START)
     span.end(START + round(milliseconds * MS))
     return span
 

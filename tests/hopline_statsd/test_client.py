@@ -110,7 +110,7 @@ def test_tags_and_types_are_written_as_the_dialect_has_them(make_client, listene
     assert sent(client, listener, 2) == lines
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0, 1e16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0, 1e16, "7", None])
 def test_a_duration_that_is_none_is_dropped_and_counted(make_client, value):
     client = make_client()
 

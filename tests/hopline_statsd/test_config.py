@@ -24,9 +24,7 @@ def test_an_endpoint_url_says_socket_and_address(url, endpoint):
     assert Endpoint.parse(url) == endpoint
 
 
-@pytest.mark.parametrize(
-    "url", ["udp://statsd:9125", "udp6://[::1]:9125", "unix:///run/statsd.sock", "tcp://statsd:1"]
-)
+@pytest.mark.parametrize("url", ["udp://statsd:9125", "udp6://[::1]:9125", "unix:///run/statsd.sock", "tcp://statsd:1"])
 def test_an_endpoint_is_written_as_it_is_read(url):
     assert str(Endpoint.parse(url)) == url
 

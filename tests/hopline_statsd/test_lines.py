@@ -53,9 +53,7 @@ def test_a_number_is_read_back_without_an_exponent(value):
     assert float(text) == pytest.approx(value, abs=1e-9)
 
 
-@given(
-    DIALECT, NASTY, st.dictionaries(NASTY, NASTY, max_size=4), NUMBER, st.sampled_from(["ms", "c", "h", "d"])
-)
+@given(DIALECT, NASTY, st.dictionaries(NASTY, NASTY, max_size=4), NUMBER, st.sampled_from(["ms", "c", "h", "d"]))
 def test_a_line_is_read_back_as_it_was_meant(dialect_name, name, tags, value, type_):
     dialect = DIALECTS[dialect_name]
     cleaned = {dialect.tag_key(key): dialect.tag_value(text) for key, text in tags.items()}
@@ -122,9 +120,7 @@ def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, ho
 
 
 @given(
-    st.lists(
-        st.tuples(st.text(string.ascii_letters, min_size=1, max_size=120), st.floats(0, 1e9)), max_size=60
-    ),
+    st.lists(st.tuples(st.text(string.ascii_letters, min_size=1, max_size=120), st.floats(0, 1e9)), max_size=60),
     st.integers(64, 400),
     st.lists(st.integers(1, 7), max_size=20),
 )
@@ -144,9 +140,7 @@ def test_packets_hold_exactly_the_lines_that_fit_in_order(lines, size, chunks):
     fitting = [line for line in expected if len(line) <= size]
     made = list(packets.waiting)
     assert all(len(packet) <= size for packet in made)
-    written = [
-        f"{sample.name}:{sample.value}|{sample.type}" for packet in made for sample in parse_packet(packet)
-    ]
+    written = [f"{sample.name}:{sample.value}|{sample.type}" for packet in made for sample in parse_packet(packet)]
     assert written == fitting
     assert tally.counts()[0].get("too_long", 0) == len(expected) - len(fitting)
 

@@ -108,9 +108,7 @@ def test_a_histogram_is_its_count_sum_least_and_greatest_value(make_metrics, lis
         ("graphite", "my.prefix.size.count;country=FR;the_host=x_y:1|c"),
     ],
 )
-def test_attributes_are_tags_or_segments_in_the_order_of_their_names(
-    make_metrics, listener, dialect, count_line
-):
+def test_attributes_are_tags_or_segments_in_the_order_of_their_names(make_metrics, listener, dialect, count_line):
     metrics = make_metrics(dialect=dialect)
 
     metrics.meter.create_histogram("size").record(5, {"the host": "x/y", "country": "FR"})
@@ -130,14 +128,8 @@ def test_an_attribute_named_like_a_derived_field_is_itself(make_metrics, listene
 
 @pytest.mark.parametrize("dialect", ["dogstatsd", "influx"])
 @pytest.mark.parametrize("exponential", [False, True])
-def test_a_distribution_stands_for_as_many_values_as_were_recorded(
-    make_metrics, listener, dialect, exponential
-):
-    views = (
-        [View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())]
-        if exponential
-        else []
-    )
+def test_a_distribution_stands_for_as_many_values_as_were_recorded(make_metrics, listener, dialect, exponential):
+    views = [View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())] if exponential else []
     metrics = make_metrics(views, dialect=dialect)
     size = metrics.meter.create_histogram("size")
     values = [0.0, *(float(value) for value in range(1, 1000)), 50_000.0]
@@ -237,9 +229,7 @@ def test_points_that_share_a_name_share_their_extremes(make_metrics, listener):
 
 
 def test_a_rule_of_the_user_is_asked_first(make_metrics, listener):
-    rule = MetricRule(
-        "mine", "jobs.*", Naming("work", {"queue": "{queue|none}"}), {"queue": "!slow"}, scale=2
-    )
+    rule = MetricRule("mine", "jobs.*", Naming("work", {"queue": "{queue|none}"}), {"queue": "!slow"}, scale=2)
     metrics = make_metrics(rules=DEFAULT.extended(metrics=[rule]))
 
     metrics.meter.create_counter("jobs.done").add(1, {"queue": "fast"})

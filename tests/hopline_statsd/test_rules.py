@@ -194,9 +194,7 @@ def test_a_gauge_and_a_set_take_their_value_from_an_attribute(make_processor, li
     ],
 )
 def test_conditions_hold_or_not(make_processor, listener, when, attributes, holds):
-    rules = RuleSet(
-        spans=(Rule("it", Naming("it"), when=when, type="c"), Rule("all", Naming("all"), type="c"))
-    )
+    rules = RuleSet(spans=(Rule("it", Naming("it"), when=when, type="c"), Rule("all", Naming("all"), type="c")))
     processor = make_processor(rules=rules)
 
     end_span(processor, attributes)
@@ -206,9 +204,7 @@ def test_conditions_hold_or_not(make_processor, listener, when, attributes, hold
 
 
 def test_a_name_may_tell_spans_apart(make_processor, listener):
-    processor = make_processor(
-        rules=RuleSet(spans=(Rule("all", Naming("{span.kind}.{span.name}"), type="c"),))
-    )
+    processor = make_processor(rules=RuleSet(spans=(Rule("all", Naming("{span.kind}.{span.name}"), type="c"),)))
 
     end_span(processor, {}, kind=SpanKind.INTERNAL)
     end_span(processor, {}, kind=SpanKind.SERVER)

@@ -61,6 +61,7 @@ def test_where_memory_cannot_be_wiped_the_process_id_is_looked_at(monkeypatch, l
     client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p"))
     monkeypatch.undo()
     client.increment("parent")
+    client._sender._flusher.stop(DEADLINE)  # a child would not have this thread
 
     child = os.getpid() + 1
     monkeypatch.setattr(os, "getpid", lambda: child)
@@ -102,11 +103,11 @@ def answers(path):
 
 @pytest.mark.parametrize("preload", [False, True])
 def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener, tmp_path, preload):
-    pytest.importorskip("gunicorn")
     path = f"{tmp_path}/web"
     command = [sys.executable, "-m", "gunicorn", f"{PROGRAMS}.wsgi_app", "--bind", f"unix:{path}"]
-    command += ["--workers", "2", "--log-level", "warning", "--no-control-socket", *(["--preload"] * preload)]
-    server = subprocess.Popen(command, env=environment(listener), stderr=subprocess.PIPE, text=True)
+    command += ["--workers", "2", "--log-level", "warning", *(["--preload"] * preload)]
+    env = environment(listener, HOME=str(tmp_path))  # where it keeps a socket to control it by
+    server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: server.poll() is not None or answers(path))
         for number in range(40):
@@ -129,7 +130,6 @@ def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener,
 
 
 def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(listener, tmp_path):
-    pytest.importorskip("celery")
     (tmp_path / "control").mkdir()
     env = environment(listener, CELERY_FOLDER=str(tmp_path))
     module = f"{PROGRAMS}.celery_app"
@@ -165,6 +165,22 @@ def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(li
         f"app.task.{number}:1|c": 1 for number in range(40)
     }
     assert counts["app.loaded:1|c"] == 2  # the worker's and the sending process's
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_greenlets_lose_no_line(any_listener, library):
+    settings = {"OTEL_EXPORTER_STATSD_PREFIX": "app", "OTEL_EXPORTER_STATSD_FLUSH_INTERVAL": "50"}
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", f"{PROGRAMS}.green", library],
+        env=environment(any_listener, **settings),
+        check=True,
+        timeout=DEADLINE,
+    )
+
+    assert any_listener.wait_for(5002)
+    expected = ["app.quiet:1|c", *(f"app.t:{number}.000|ms" for number in range(5000)), "app.last:1|c"]
+    assert any_listener.lines == expected
 
 
 def test_a_line_sent_at_the_very_end_of_the_interpreter_arrives(listener):
