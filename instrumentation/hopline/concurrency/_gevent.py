@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from logging import getLogger
+from types import ModuleType
 from typing import Any
 
 from hopline._guard import guard
@@ -14,7 +16,8 @@ from hopline.concurrency._carry import call_in_copy, give, give_to_result
 
 _logger = getLogger("hopline.concurrency")
 
-_EARLY = ("requests", "urllib3", "ssl")
+_NETWORKING = ("requests", "urllib3")
+_TELEMETRY = ("Otel", "hopline")
 
 
 def patches() -> tuple[Patch, ...]:
@@ -51,10 +54,32 @@ def _started(greenlet: Any) -> None:
 
 def _patch_all(wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
     monkey: Any = sys.modules["gevent.monkey"]
-    early = [name for name in _EARLY if name in sys.modules]
-    if early and kwargs.get("ssl", True) and not monkey.is_module_patched("ssl"):
-        _warn(", ".join(early))
+    if kwargs.get("ssl", True) and not monkey.is_module_patched("ssl"):
+        early = guard(_too_early)
+        if early:
+            _warn(early)
+    if not monkey.is_module_patched("threading"):
+        guard(_hide_telemetry_threads)
     return wrapped(*args, **kwargs)
+
+
+def _too_early() -> str:
+    """The packages that have been imported and have taken what patching replaces."""
+    ssl = sys.modules.get("ssl")
+    early = {name for name in _NETWORKING if name in sys.modules}
+    if ssl is not None:
+        context = ssl.SSLContext
+        # Having imported ssl itself is no harm: it is patched in place.
+        early.update(_package(name) for name, each in _modules() if vars(each).get("SSLContext") is context)
+    return ", ".join(sorted(early - {"ssl", "gevent"}))
+
+
+def _modules() -> list[tuple[str, ModuleType]]:
+    return [(name, module) for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)]
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
 
 
 @cache
@@ -64,3 +89,20 @@ def _warn(early: str) -> None:
         "fail or block all greenlets. Call it before anything else is imported.",
         early,
     )
+
+
+def _hide_telemetry_threads() -> None:
+    """Take the native threads of the SDK out of the list of threads, where they would be in gevent's way.
+
+    They go on and export as before. But gevent leaves the existing locks unpatched where it finds a second thread, and
+    a thread that looks itself up when it ends no longer finds itself under the patched idea of what a thread is.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith(_TELEMETRY) and thread is not threading.current_thread():
+            with threading._active_limbo_lock:  # type: ignore[attr-defined]
+                threading._active.pop(thread.ident, None)  # type: ignore[attr-defined]
+            thread._delete = _nothing_to_delete  # type: ignore[attr-defined]
+
+
+def _nothing_to_delete() -> None:
+    pass
