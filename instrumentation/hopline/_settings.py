@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from logging import getLogger
 from os import environ
 from typing import TypeVar
@@ -31,8 +32,14 @@ def read(name: str, parse: Callable[[str], T], default: T, *, wrong: T | None = 
         return parse(text)
     except ValueError as error:
         used = default if wrong is None else wrong
-        _logger.warning("%s=%r is not usable (%s); using %r instead", name, text, error, used)
+        _warn(name, text, str(error), repr(used))
         return used
+
+
+@lru_cache(maxsize=256)
+def _warn(name: str, text: str, reason: str, used: str) -> None:
+    """Say it once, however many read the variable."""
+    _logger.warning("%s=%r is not usable (%s); using %s instead", name, text, reason, used)
 
 
 def boolean(text: str) -> bool:

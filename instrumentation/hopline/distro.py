@@ -28,7 +28,8 @@ from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 _logger = getLogger(__name__)
 
 _DISTRIBUTION = "hopline"
-_DEFERRED_OTLP = "hopline_otlp"
+DEFERRED_OTLP = "hopline_otlp"
+_STATSD = "statsd"
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
 
@@ -64,11 +65,24 @@ class HoplineConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         if _is_disabled():
             return
-        with _environment(_exporters()):
+        exporters = chosen_exporters()
+        with _environment(exporters):
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         provider = trace.get_tracer_provider()
-        if isinstance(provider, TracerProvider):
-            provider.add_span_processor(RequestIdSpanProcessor())
+        if not isinstance(provider, TracerProvider):
+            return
+        provider.add_span_processor(RequestIdSpanProcessor())
+        if _STATSD in exporters["traces"]:
+            _count_in_statsd(provider)
+
+
+def _count_in_statsd(provider: TracerProvider) -> None:
+    """Have every call counted, as it ends and whatever the sampling: a batch exporter would see the sampled only."""
+    from hopline_statsd.processor import StatsdSpanProcessor
+
+    processor = StatsdSpanProcessor.from_environment()
+    provider.sampler = processor.recording_sampler(provider.sampler)
+    provider.add_span_processor(processor)
 
 
 def _propagators() -> list[TextMapPropagator]:
@@ -89,8 +103,11 @@ def _our_instrumentors() -> frozenset[str]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for the SDK to read, and only while it does: the application's environment stays its own."""
+def _environment(exporters: Mapping[str, list[str]]) -> Iterator[None]:
+    """Name exporters for the SDK to read, and only while it does: the application's environment stays its own."""
+    # Spans reach statsd by a processor of their own.
+    batched = {**exporters, "traces": [name for name in exporters["traces"] if name != _STATSD]}
+    values = {_variable(signal): ",".join(names) or "none" for signal, names in batched.items()}
     before = {name: environ.get(name) for name in values}
     environ.update(values)
     try:
@@ -103,23 +120,25 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 environ[name] = value
 
 
-def _exporters() -> dict[str, str]:
-    traces = ("otlp", "statsd") if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
-    defaults = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
-    return {
-        f"OTEL_{signal.upper()}_EXPORTER": ",".join(_usable_exporters(signal, names)) or "none"
-        for signal, names in defaults.items()
-    }
+def chosen_exporters() -> dict[str, list[str]]:
+    """The names of the exporters for each signal: what the environment asks for and is installed, or the defaults."""
+    traces = ("otlp", _STATSD) if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
+    defaults: dict[str, tuple[str, ...]] = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
+    return {signal: _usable_exporters(signal, names) for signal, names in defaults.items()}
+
+
+def _variable(signal: str) -> str:
+    return f"OTEL_{signal.upper()}_EXPORTER"
 
 
 def _usable_exporters(signal: str, defaults: tuple[str, ...]) -> list[str]:
-    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    variable = _variable(signal)
     installed = {each.name for each in entry_points(group=f"opentelemetry_{signal}_exporter")}
     usable = []
     for name in comma_separated(environ.get(variable, "")) or defaults:
         exporter = _otlp_exporter(signal, installed) if name == "otlp" else name
         if exporter == "otlp_proto_http":
-            usable.append(_DEFERRED_OTLP)
+            usable.append(DEFERRED_OTLP)
         elif exporter in installed:
             usable.append(exporter)
         elif exporter != "none":

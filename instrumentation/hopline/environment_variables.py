@@ -30,3 +30,7 @@ OTEL_PYTHON_HOPLINE_URL_TEMPLATES = "OTEL_PYTHON_HOPLINE_URL_TEMPLATES"
 
 OTEL_PYTHON_HOPLINE_BODY_SIZES = "OTEL_PYTHON_HOPLINE_BODY_SIZES"
 """``true``: also record ``http.client.request.body.size`` and ``http.client.response.body.size``; default ``false``."""
+
+OTEL_PYTHON_HOPLINE_TRUST_FORWARDED = "OTEL_PYTHON_HOPLINE_TRUST_FORWARDED"
+"""``true``: a server reads the client's address, scheme and host from ``Forwarded`` or ``X-Forwarded-*``, which a proxy
+in front of it must then set; ``false`` (default): it reads them from the connection and the ``Host`` field."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
-_GLOB = re.compile(r"!?[A-Za-z0-9*?._:-]+")
+_GLOB = re.compile(r"!?(?:[A-Za-z0-9*?._-]+|[0-9A-Fa-f:*?]+)")
 
 
 class HostGlobs:

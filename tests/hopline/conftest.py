@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import socket
 import subprocess
 import sys
@@ -13,10 +14,20 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from hopline import Context, _guard
+from hopline import Context, _guard, _settings
 from hopline.propagators import RequestIdPropagator
-from loopback import LoopbackServer
-from telemetry import Telemetry
+from tests.loopback import LoopbackServer
+from tests.telemetry import Telemetry
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run each test in an execution context of its own, so that what it sets ends with it."""
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    copy_context().run(pyfuncitem.obj, **arguments)
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +38,11 @@ def no_request() -> Iterator[None]:
     Context.clear()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
-    """Run each test in an execution context of its own: what it sets itself ends with it."""
-    names = pyfuncitem._fixtureinfo.argnames
-    copy_context().run(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
-    return True
-
-
 @pytest.fixture(autouse=True)
-def no_errors_so_far() -> None:
-    """Each kind of error is logged as if it were the first."""
+def nothing_said_so_far() -> None:
+    """Each error and each wrong setting is logged as if it were the first."""
     _guard._stopped.clear()
+    _settings._warn.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,7 @@ def test_without_a_prefix_the_service_name_is_one_segment(make_processor, listen
 
     end_span(processor, CALL, service="shop.example/eu west")
 
-    assert lines_of(processor, listener, 1) == [
-        "shop-example-eu_west.requests.somehost-com.POST.200:12.500|ms"
-    ]
+    assert lines_of(processor, listener, 1) == ["shop-example-eu_west.requests.somehost-com.POST.200:12.500|ms"]
 
 
 def test_spans_of_two_services_in_one_process_keep_their_prefixes(make_processor, listener):
@@ -68,9 +66,7 @@ def test_spans_of_two_services_in_one_process_keep_their_prefixes(make_processor
         ({"http.request.method": "_OTHER", "server.address": "::1"}, "--1._OTHER.unknown"),
     ],
 )
-def test_host_method_and_status_come_from_stable_or_old_attributes(
-    make_processor, listener, attributes, name
-):
+def test_host_method_and_status_come_from_stable_or_old_attributes(make_processor, listener, attributes, name):
     processor = make_processor()
 
     end_span(processor, attributes)

@@ -71,7 +71,7 @@ class Outcome:
         is_error: whether the span's status is ERROR.
     """
 
-    span_attributes: tuple[tuple[str, Value], ...]
+    span_attributes: Mapping[str, Value]
     metric_attributes: Mapping[str, Value]
     old_metric_attributes: Mapping[str, Value]
     is_error: bool
@@ -80,13 +80,14 @@ class Outcome:
 class Operation:
     """One method on one destination: its span's name and first attributes, and the outcomes met so far."""
 
-    __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "span_name")
+    __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "origin", "span_name")
 
     def __init__(self, method: str, template: str | None, destination: Destination, words: Words) -> None:
         known = words.method(method)
         name = "HTTP" if known == OTHER_METHOD else known
         self.span_name = name if template is None else f"{name} {template}"
-        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **origin_attributes(destination)}
+        self.origin = origin_attributes(destination)
+        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **self.origin}
         if template is not None:
             self.metric_attributes[URL_TEMPLATE] = template
         original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
@@ -122,7 +123,7 @@ class Operation:
         )
         metric_attributes = {**self.metric_attributes, **ending}
         outcome = Outcome(
-            span_attributes=tuple(_doubled(ending).items() if self._old_names else ending.items()),
+            span_attributes=_doubled(ending) if self._old_names else ending,
             metric_attributes=metric_attributes,
             old_metric_attributes=_old(metric_attributes) if self._old_names else {},
             is_error=error_type is not None,

@@ -25,6 +25,7 @@ from hopline.http.redaction import redact_query, redact_url
 if TYPE_CHECKING:
     from hopline.destinations import Destination
     from hopline.http.client import ClientTelemetry
+    from hopline.http.config import HttpConfig
 
 _MAX_DESCRIPTION = 256
 
@@ -131,6 +132,12 @@ class ClientCall:
         else:
             self.begin(method, url, headers, request)
 
+    def headers_sent(self, headers: Mapping[str, str]) -> None:
+        """Note the header as it goes out, for a library that completes it after the attempt has begun."""
+        captured = self.telemetry.config.request_headers
+        if captured is not None and self._span is not None:
+            self._span.set_attributes(captured.attributes(headers))
+
     def headers_arrived(self) -> None:
         """Note that the response's header is here."""
         self.details[PHASE_HEADERS] = (perf_counter_ns() - self._clock) / 1e9
@@ -191,6 +198,16 @@ class ClientCall:
         """
         return None if self._span is None else self._end(self.operation.outcome(None, None))
 
+    def tell_hook(self, answer: object) -> None:
+        """Call the response hook before an end that has no response, for a library that tells its hooks of those.
+
+        Args:
+            answer: what the hook gets in place of the response.
+        """
+        hook = self.telemetry.config.response_hook
+        if hook is not None and self._span is not None:
+            guard(hook, self._span, self.request, answer)
+
     def _name(self) -> None:
         destination = self.destination
         hints = current_hints()
@@ -205,7 +222,7 @@ class ClientCall:
         config = self.telemetry.config
         attributes: dict[str, Any] = {
             **self.operation.attributes,
-            **config.words.spoken({URL_FULL: redact_url(url)}),
+            **config.words.spoken(_recorded(url, config)),
         }
         if self._resends:
             attributes[HTTP_REQUEST_RESEND_COUNT] = self._resends
@@ -220,16 +237,15 @@ class ClientCall:
         assert self._duration is not None
         self.telemetry.active.discard(self)
         if span.is_recording():
-            for name, value in outcome.span_attributes:
-                span.set_attribute(name, value)
-            for name, value in self.details.items():
-                span.set_attribute(name, value)
+            # All at once: each call of the SDK's takes its lock and cleans what it has got.
+            span.set_attributes({**outcome.span_attributes, **self.details})
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
         span.end(self._start + self._duration)
         instruments = self.telemetry.instruments
         instruments.record(self._duration, outcome, self.context)
         instruments.record_sizes(*self.sizes, outcome)
+        instruments.phases.record(self.details, self.operation.origin)
         # The attempt's context refers to this call: without this, only the garbage collector would free them.
         self.context = self._parent
         return outcome
@@ -239,6 +255,14 @@ def ongoing_call() -> ClientCall | None:
     """The call of ours whose attempt is current here, or None."""
     marker = get_current().get(_SUPPRESS_HTTP)
     return marker if type(marker) is ClientCall else None
+
+
+def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:
+    if config.url_filter is None:
+        return {URL_FULL: redact_url(url)}
+    filtered = guard(config.url_filter, url)
+    # A filter that fails would have hidden something.
+    return {URL_FULL: redact_url(filtered)} if isinstance(filtered, str) else {}
 
 
 def _description(error: BaseException) -> str:

@@ -100,6 +100,8 @@ class ClientTelemetry:
         """Put what is propagated into the header of a request that gets no span, if it is to have any."""
         if self.config.propagate_to_excluded:
             self.inject(self.destination(url), headers, context)
+        else:
+            place({}, self._fields, headers)  # what the hop before had does not go along
 
     def inject(self, destination: Destination, headers: Headers, context: Context) -> str | None:
         """Put what is propagated, and may go to ``destination``, into ``headers``.

@@ -13,6 +13,7 @@ from hopline.destinations import KINDS, DestinationRules, UrlTemplate
 from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_BODY_SIZES,
     OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED,
+    OTEL_PYTHON_HOPLINE_TRUST_FORWARDED,
     OTEL_PYTHON_HOPLINE_URL_TEMPLATES,
 )
 from hopline.hosts import HostGlobs
@@ -40,6 +41,8 @@ class HttpConfig:
         rules: what holds for which destination: propagation, templates, expected statuses.
         propagate_to_excluded: whether requests to excluded URLs carry trace context and ids.
         body_sizes: whether the sizes of request and response bodies are measured.
+        trust_forwarded: whether a server believes what ``Forwarded`` and ``X-Forwarded-*`` say of the client.
+        url_filter: makes of a URL the one to record, or None to record it as it is, without its secrets.
     """
 
     words: Words = field(default_factory=Words)
@@ -52,6 +55,8 @@ class HttpConfig:
     rules: DestinationRules = field(default_factory=DestinationRules)
     propagate_to_excluded: bool = True
     body_sizes: bool = False
+    trust_forwarded: bool = False
+    url_filter: Callable[[str], str] | None = None
 
     @classmethod
     def of_client(cls, library: str, arguments: Mapping[str, Any]) -> HttpConfig:
@@ -66,14 +71,33 @@ class HttpConfig:
             excluded=_excluded(library, arguments.get("excluded_urls")),
             request_hook=_hook("request_hook", arguments),
             response_hook=_hook("response_hook", arguments),
-            request_headers=_captured("http.request.header", "CLIENT_REQUEST"),
-            response_headers=_captured("http.response.header", "CLIENT_RESPONSE"),
+            request_headers=_captured("CLIENT", "request", arguments),
+            response_headers=_captured("CLIENT", "response", arguments),
             boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
             rules=_rules(arguments),
             propagate_to_excluded=_switch(
                 "propagate_to_excluded", arguments, OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED, default=True
             ),
             body_sizes=_switch("body_sizes", arguments, OTEL_PYTHON_HOPLINE_BODY_SIZES, default=False),
+        )
+
+    @classmethod
+    def of_server(cls, interface: str, arguments: Mapping[str, Any]) -> HttpConfig:
+        """Read the configuration of an HTTP server's instrumentor.
+
+        Args:
+            interface: its name in environment variables, for instance ``WSGI``.
+            arguments: the keyword arguments of ``instrument()`` or of the middleware; they win over the environment.
+        """
+        return cls(
+            words=_words(),
+            excluded=_excluded(interface, arguments.get("excluded_urls")),
+            request_hook=_hook("request_hook", arguments),
+            response_hook=_hook("response_hook", arguments),
+            request_headers=_captured("SERVER", "request", arguments),
+            response_headers=_captured("SERVER", "response", arguments),
+            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
         )
 
 
@@ -124,10 +148,16 @@ def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[
     return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
 
 
-def _captured(prefix: str, which: str) -> CapturedHeaders | None:
-    names = read(f"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_{which}", _name_patterns, None)
-    sanitized = read("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", _name_patterns, None)
-    return None if names is None else CapturedHeaders(prefix, names, sanitized)
+def _captured(side: str, which: str, arguments: Mapping[str, Any]) -> CapturedHeaders | None:
+    variable = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS"
+    names = _field_names(f"captured_{which}_headers", arguments, f"{variable}_{side}_{which.upper()}")
+    sanitized = _field_names("sensitive_headers", arguments, f"{variable}_SANITIZE_FIELDS")
+    return None if names is None else CapturedHeaders(f"http.{which}.header", names, sanitized)
+
+
+def _field_names(name: str, arguments: Mapping[str, Any], variable: str) -> re.Pattern[str] | None:
+    argument = arguments.get(name)
+    return read(variable, _name_patterns, None) if argument is None else _any_of(_entries(argument), re.IGNORECASE)
 
 
 def _hook(name: str, arguments: Mapping[str, Any]) -> Hook | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 
 Headers = MutableMapping[str, str]
 
@@ -57,8 +57,12 @@ class CapturedHeaders:
 
     def attributes(self, headers: Mapping[str, str]) -> dict[str, list[str]]:
         """The attributes for ``headers``: ``<prefix>.<name in lower case>``, each a list of values."""
+        return self.of_fields(headers.items())
+
+    def of_fields(self, fields: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        """The attributes for header ``fields``, each a name and a value; a name may come more than once."""
         captured: dict[str, list[str]] = {}
-        for name, value in headers.items():
+        for name, value in fields:
             if self._names.fullmatch(name):
                 hidden = self._sanitized is not None and self._sanitized.search(name)
                 values = captured.setdefault(f"{self._prefix}.{name.lower()}", [])

@@ -11,6 +11,7 @@ from hopline.http.body import Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
+from hopline.http.phases import Phases
 
 
 class ClientInstruments:
@@ -25,9 +26,19 @@ class ClientInstruments:
     Attributes:
         connections: the client's connections.
         bodies: the bodies that it streams.
+        phases: the phases of its attempts.
     """
 
-    __slots__ = ("_active", "_duration", "_old_duration", "_request_size", "_response_size", "bodies", "connections")
+    __slots__ = (
+        "_active",
+        "_duration",
+        "_old_duration",
+        "_request_size",
+        "_response_size",
+        "bodies",
+        "connections",
+        "phases",
+    )
 
     def __init__(self, meter: Meter, config: HttpConfig, active: Things) -> None:
         self._duration = meter.create_histogram(
@@ -48,6 +59,7 @@ class ClientInstruments:
         )
         self.connections = Connections(meter)
         self.bodies = Bodies(meter)
+        self.phases = Phases(meter)
 
     def record(self, nanoseconds: int, outcome: Outcome, context: Context) -> None:
         """Record one attempt.

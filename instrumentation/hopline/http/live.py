@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -15,10 +16,35 @@ Things = Callable[[], Iterable[Mapping[str, Value]]]
 _MAX_SEEN = 2_000
 
 
+class _Observed:
+    """One instrument of one meter, and all that is counted on it."""
+
+    __slots__ = ("_seen", "counted")
+
+    def __init__(self) -> None:
+        self.counted: WeakSet[LiveCount] = WeakSet()
+        self._seen: set[frozenset[tuple[str, Value]]] = set()
+
+    def observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        if not self.counted:
+            return []
+        counts = Counter(frozenset(thing.items()) for count in list(self.counted) for thing in count.things())
+        for gone in self._seen.difference(counts):
+            counts[gone] = 0
+        self._seen = set(list(counts)[:_MAX_SEEN])
+        return [Observation(count, dict(attributes)) for attributes, count in counts.items()]
+
+
+# A meter gives an observable instrument that it has made before out again, without the new callback: who is
+# instrumented a second time, or session by session, has to be counted by the first one's. Lives as its meter does.
+_observed: WeakKeyDictionary[Meter, dict[str, _Observed]] = WeakKeyDictionary()
+
+
 class LiveCount:
     """How many of something there are now, by attributes.
 
     What was reported once is reported as 0 when there is none any more, or a backend would keep its last number.
+    It is reported until it is closed, or nobody has it any more.
 
     Args:
         meter: makes the instrument.
@@ -26,24 +52,22 @@ class LiveCount:
         unit: its unit, for instance ``{request}``.
         description: its description.
         things: tells what is alive.
+
+    Attributes:
+        things: tells what is alive.
     """
 
-    __slots__ = ("_seen", "_things")
+    __slots__ = ("__weakref__", "_observed", "things")
 
     def __init__(self, meter: Meter, name: str, unit: str, description: str, things: Things) -> None:
-        self._things: Things | None = things
-        self._seen: set[frozenset[tuple[str, Value]]] = set()
-        meter.create_observable_up_down_counter(name, [self._observe], unit, description)
+        instruments = _observed.setdefault(meter, {})
+        if name not in instruments:
+            instruments[name] = _Observed()
+            meter.create_observable_up_down_counter(name, [instruments[name].observe], unit, description)
+        self._observed = instruments[name]
+        self.things = things
+        self._observed.counted.add(self)
 
     def close(self) -> None:
         """Report nothing any more."""
-        self._things = None
-
-    def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
-        if self._things is None:
-            return []
-        counts = Counter(frozenset(attributes.items()) for attributes in self._things())
-        for gone in self._seen.difference(counts):
-            counts[gone] = 0
-        self._seen = set(list(counts)[:_MAX_SEEN])
-        return [Observation(count, dict(attributes)) for attributes, count in counts.items()]
+        self._observed.counted.discard(self)

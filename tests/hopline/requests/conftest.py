@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from hopline.requests import RequestsInstrumentor
-from telemetry import Telemetry
+from tests.telemetry import Telemetry
 
 
 @pytest.fixture

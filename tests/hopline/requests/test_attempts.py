@@ -10,7 +10,7 @@ from requests.auth import AuthBase, HTTPDigestAuth
 from urllib3.util.retry import Retry
 
 from hopline import Context
-from loopback import Answer
+from tests.loopback import Answer
 
 CHALLENGE = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
 

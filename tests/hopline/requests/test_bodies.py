@@ -9,7 +9,7 @@ import pytest
 import requests
 import urllib3
 
-from loopback import Answer
+from tests.loopback import Answer
 
 DURATION = "hopline.http.client.body.duration"
 SIZE = "hopline.http.client.body.size"

@@ -11,7 +11,7 @@ from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter
 
 from hopline.http.call import ClientCall
-from loopback import Answer
+from tests.loopback import Answer
 
 
 def calls_alive():

@@ -8,7 +8,7 @@ from opentelemetry.trace import StatusCode
 
 import hopline
 from hopline.hosts import host_names
-from loopback import Answer
+from tests.loopback import Answer
 
 DURATION = "http.client.request.duration"
 

@@ -11,7 +11,7 @@ import trustme
 from proxy import Proxy
 from requests.adapters import HTTPAdapter
 
-from loopback import Answer, LoopbackServer
+from tests.loopback import Answer, LoopbackServer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"

@@ -15,21 +15,18 @@ from hopline.requests import RequestsInstrumentor
 FIELDS = ("traceparent", "baggage", "X-Request-Id")
 
 
-@pytest.fixture
-def everything():
-    """A context with something for each field."""
+def carry_everything():
+    """Have a context with something for each field."""
     Context.new("abc")
-    token = context.attach(baggage.set_baggage("tenant", "blue"))
-    yield
-    context.detach(token)
+    context.attach(baggage.set_baggage("tenant", "blue"))
 
 
 def carried(server, index=0):
     return {name for name in FIELDS if server.received[index].headers.get(name) is not None}
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_request_carries_trace_baggage_and_request_id(instrument, server):
+    carry_everything()
     instrument()
 
     requests.get(server.url)
@@ -90,11 +87,11 @@ def test_a_request_that_is_sent_twice_does_not_carry_what_was_only_there_the_fir
     assert server.header("baggage") == ["tenant=blue", None]
 
 
-@pytest.mark.usefixtures("everything")
 @pytest.mark.parametrize(
     ("kind", "field"), [("trace", "traceparent"), ("baggage", "baggage"), ("request_id", "X-Request-Id")]
 )
 def test_each_kind_of_header_can_be_denied_on_its_own(instrument, server, kind, field):
+    carry_everything()
     instrument(**{f"propagate_{kind}": "*,!127.*"})
 
     requests.get(server.url)
@@ -102,8 +99,8 @@ def test_each_kind_of_header_can_be_denied_on_its_own(instrument, server, kind, 
     assert carried(server) == set(FIELDS) - {field}
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, monkeypatch):
+    carry_everything()
     monkeypatch.setenv("OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE", "*.internal,api.example.com")
     instrument()
 
@@ -112,8 +109,8 @@ def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, m
     assert carried(server) == {"traceparent", "X-Request-Id"}
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_redirect_takes_away_what_the_next_host_may_not_have(instrument, server):
+    carry_everything()
     instrument(propagate_baggage="127.0.0.1", propagate_request_id="127.0.0.1")
 
     requests.get(server.redirect("/a", f"http://localhost:{server.port}/b"))
@@ -122,8 +119,8 @@ def test_a_redirect_takes_away_what_the_next_host_may_not_have(instrument, serve
     assert carried(server, 1) == {"traceparent"}
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_redirect_brings_what_the_next_host_may_have(instrument, server):
+    carry_everything()
     instrument(propagate_baggage="localhost")
 
     requests.get(server.redirect("/a", f"http://localhost:{server.port}/b"))
@@ -132,8 +129,8 @@ def test_a_redirect_brings_what_the_next_host_may_have(instrument, server):
     assert carried(server, 1) == set(FIELDS)
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_redirect_to_an_excluded_url_carries_ids_and_makes_no_span(instrument, telemetry, server):
+    carry_everything()
     instrument(excluded_urls="/b$")
 
     with telemetry.tracer.start_as_current_span("caller") as caller:
@@ -144,10 +141,10 @@ def test_a_redirect_to_an_excluded_url_carries_ids_and_makes_no_span(instrument,
     assert f"{caller.get_span_context().span_id:016x}" in server.header("traceparent")[1]
 
 
-@pytest.mark.usefixtures("everything")
 def test_a_host_list_with_a_mistake_lets_nobody_have_the_header_and_says_so_once(
     instrument, server, monkeypatch, caplog
 ):
+    carry_everything()
     monkeypatch.setenv("OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE", "http://127.0.0.1")
     instrument()
 

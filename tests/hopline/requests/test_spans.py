@@ -9,7 +9,7 @@ import requests
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
-from loopback import Answer
+from tests.loopback import Answer
 
 DURATION = "http.client.request.duration"
 

@@ -14,7 +14,7 @@ import requests
 from hopline import Context
 from hopline.requests import threaded
 from hopline.requests.threaded import pool
-from loopback import Answer
+from tests.loopback import Answer
 
 
 def test_map_makes_all_requests(server):

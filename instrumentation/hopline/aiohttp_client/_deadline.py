@@ -1,0 +1,44 @@
+"""The deadline of the request that is being served bounds how long aiohttp may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hopline.context import time_left
+from hopline.deadline import DeadlineExceeded
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, ClientTimeout
+
+
+def in_time(session: ClientSession, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a request, with a total timeout of at most what is left until the deadline.
+
+    Raises:
+        DeadlineExceeded: if the deadline has passed.
+    """
+    left = time_left()
+    if left is None:
+        return arguments
+    return {**arguments, "timeout": _bounded(session.timeout, arguments.get("timeout", ...), left)}
+
+
+async def refuse(error: DeadlineExceeded) -> NoReturn:
+    """A request in whose place the caller gets ``error``, where it awaits it."""
+    raise error
+
+
+def _bounded(default: ClientTimeout, given: object, left: float) -> ClientTimeout:
+    from aiohttp import ClientTimeout
+
+    if given is None or isinstance(given, (int, float)):
+        given = ClientTimeout(total=given)
+    timeout = given if isinstance(given, ClientTimeout) else default
+    return ClientTimeout(
+        total=min(timeout.total or left, left),  # aiohttp takes 0 for no timeout, as None
+        connect=timeout.connect,
+        sock_read=timeout.sock_read,
+        sock_connect=timeout.sock_connect,
+        ceil_threshold=timeout.ceil_threshold,
+    )

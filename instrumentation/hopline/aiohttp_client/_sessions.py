@@ -1,0 +1,122 @@
+"""Which sessions are told of: all of them, single ones, or not this one. Nothing here imports aiohttp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.aiohttp_client._deadline import in_time, refuse
+from hopline.deadline import DeadlineExceeded
+from hopline.http.client import ClientTelemetry
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, TraceConfig
+
+    from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+    from hopline.aiohttp_client._wire import Wire
+
+
+class Sessions:
+    """How all sessions are told of, and the patch that sees each of them make a request."""
+
+    def __init__(self) -> None:
+        self._for_all: _ForAll | None = None
+        self._patch = Patch("aiohttp.client", "ClientSession._request", self._request)
+
+    def instrument_all(self, telemetry: ClientTelemetry, others: Sequence[TraceConfig]) -> None:
+        """Tell of every session that has no config of ours of its own, of those made earlier too.
+
+        Args:
+            telemetry: what they are told to.
+            others: trace configs that each of these sessions gets as well.
+        """
+        self._for_all = _ForAll(telemetry, others)
+        self._patch.apply()
+
+    def uninstrument_all(self) -> None:
+        """Tell of none but the sessions that have a config of their own."""
+        self._patch.remove()
+        if self._for_all is not None:
+            self._for_all.end()
+        self._for_all = None
+
+    def _request(self, wrapped: Callable[..., Any], session: ClientSession, args: Any, kwargs: Any) -> Any:
+        if self._for_all is not None:
+            guard(self._for_all.reach, session)
+        try:
+            kwargs = in_time(session, kwargs)
+        except DeadlineExceeded as error:
+            return refuse(error)
+        return wrapped(*args, **kwargs)
+
+
+class _ForAll:
+    """What every session gets."""
+
+    def __init__(self, telemetry: ClientTelemetry, others: Sequence[TraceConfig]) -> None:
+        self._telemetry = telemetry
+        self._others = tuple(others)
+        self._config: HoplineTraceConfig | None = None
+        self._sessions: WeakSet[ClientSession] = WeakSet()
+
+    def reach(self, session: ClientSession) -> None:
+        """Have the session among those that are told of, unless it has a config of ours of its own."""
+        configs = session._trace_configs
+        if self._config in configs:
+            return
+        from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+
+        if not any(isinstance(config, HoplineTraceConfig) for config in configs):
+            config = self._config or self._made()
+            # A list of its own: the one that the application has given may be shared, or not even be a list.
+            session._trace_configs = [*configs, *self._others, config]
+            self._sessions.add(session)
+
+    def end(self) -> None:
+        """Take back what sessions have got; requests that have begun are told to their end."""
+        self._telemetry.close()
+        if self._config is None:
+            return
+        ours = (*self._others, self._config)
+        for session in list(self._sessions):
+            session._trace_configs = [config for config in session._trace_configs if config not in ours]
+        self._config.telemetry = None
+        _wire().leave(self._config)
+
+    def _made(self) -> HoplineTraceConfig:
+        from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+
+        self._config = HoplineTraceConfig(self._telemetry)
+        for config in (*self._others, self._config):
+            config.freeze()  # as aiohttp does with those that a session is made with
+        _wire().use(self._config)
+        return self._config
+
+
+def _wire() -> Wire:
+    """The patches inside aiohttp, which exist once it has been imported."""
+    from hopline.aiohttp_client._wire import wire
+
+    return wire
+
+
+def silence(session: ClientSession) -> None:
+    """Tell of one session no more, whatever all sessions get: its config of ours is one that tells nothing."""
+    from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+
+    silent = HoplineTraceConfig(None)
+    silent.freeze()
+    others = [config for config in session._trace_configs if not isinstance(config, HoplineTraceConfig)]
+    session._trace_configs = [*others, silent]
+
+
+def config_of_its_own(telemetry: ClientTelemetry) -> HoplineTraceConfig:
+    """Make the config of a session that is told of in its own way."""
+    from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+
+    config = HoplineTraceConfig(telemetry)
+    _wire().use(config)
+    return config

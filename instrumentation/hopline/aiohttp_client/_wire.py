@@ -1,0 +1,97 @@
+"""What aiohttp has no signal for: that an attempt begins, that its header has come, what becomes of a connection.
+
+Everything here reads aiohttp's inner workings: what a version of it does not have is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from hopline._guard import guard
+from hopline._patch import Patch
+from hopline.aiohttp_client._exchange import Exchange, exchange_of
+from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+from hopline.http.pool import PooledConnections
+
+Wrapped = Callable[..., Any]
+
+
+class Wire:
+    """The patches inside aiohttp, in place while somebody needs them."""
+
+    def __init__(self) -> None:
+        self._pool = PooledConnections(_peer_of)
+        self._users: WeakSet[HoplineTraceConfig] = WeakSet()
+        self._patches = (
+            Patch("aiohttp.connector", "BaseConnector.connect", _connect),
+            Patch("aiohttp.connector", "BaseConnector._release", self._release),
+            Patch("aiohttp.client_reqrep", "ClientResponse.start", self._start),
+            Patch("aiohttp.client_proto", "ResponseHandler.connection_lost", self._connection_lost),
+        )
+
+    def use(self, config: HoplineTraceConfig) -> None:
+        """Tell the requests that ``config`` tells of."""
+        self._users.add(config)
+        for patch in self._patches:
+            patch.apply()
+
+    def leave(self, config: HoplineTraceConfig) -> None:
+        """Tell them nothing any more."""
+        self._users.discard(config)
+        if not self._users:
+            for patch in self._patches:
+                patch.remove()
+
+    def _start(self, wrapped: Wrapped, response: Any, args: Any, kwargs: Any) -> Any:
+        exchange = guard(exchange_of, response._traces)
+        if exchange is None or exchange.call is None:
+            return wrapped(*args, **kwargs)
+        guard(self._take, exchange, *args, **kwargs)
+        return _answered(exchange, response, wrapped(*args, **kwargs))
+
+    def _take(self, exchange: Exchange, connection: Any) -> None:
+        if exchange.call is not None:
+            self._pool.take(exchange.call, connection.protocol)
+
+    def _release(self, wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        guard(self._released, *args, **kwargs)
+        return result
+
+    def _released(self, key: object, protocol: Any, **_: object) -> None:
+        if protocol.is_connected():
+            self._pool.give_back(protocol)
+
+    def _connection_lost(self, wrapped: Wrapped, protocol: object, args: Any, kwargs: Any) -> Any:
+        guard(self._pool.forget, protocol)
+        return wrapped(*args, **kwargs)
+
+
+def _connect(wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
+    guard(_ask, *args, **kwargs)
+    return wrapped(*args, **kwargs)
+
+
+def _ask(request: Any, traces: Any = (), *_: object, **__: object) -> None:
+    exchange = exchange_of(traces)
+    if exchange is not None:
+        exchange.ask(request)
+
+
+async def _answered(exchange: Exchange, response: Any, started: Any) -> Any:
+    try:
+        result = await started
+    except BaseException as error:
+        guard(exchange.break_off, error)
+        raise
+    guard(exchange.answer, response)
+    return result
+
+
+def _peer_of(protocol: Any) -> object:
+    return protocol.transport.get_extra_info("peername")
+
+
+wire = Wire()

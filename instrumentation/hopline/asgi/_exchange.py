@@ -1,0 +1,146 @@
+"""One request or connection: the messages between the server and the application."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hopline._guard import guard
+from hopline.context import current
+from hopline.frameworks import view_of_scope
+from hopline.http.server import ServerCall
+from hopline.request_id import HEADER
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+CLOSE_CODE = "hopline.websocket.close_code"
+
+_FIELD = HEADER.lower().encode("ascii")
+_SWITCHING_PROTOCOLS = 101
+_FORBIDDEN = 403  # what a server answers to a WebSocket that is closed before it is accepted
+_FAILED = 500
+_STARTS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+
+
+class Exchange:
+    """What happens between the server and the application for one request or connection.
+
+    Args:
+        call: the request.
+        scope: its scope.
+        root: its ``root_path`` when it came in.
+        receive: the server's.
+        send: the server's.
+    """
+
+    __slots__ = (
+        "_call",
+        "_has_trailers",
+        "_is_complete",
+        "_is_gone",
+        "_length",
+        "_receive",
+        "_root",
+        "_scope",
+        "_send",
+        "serving",
+    )
+
+    def __init__(
+        self, call: ServerCall, scope: MutableMapping[str, Any], root: str, receive: Receive, send: Send
+    ) -> None:
+        self._call = call
+        self._scope = scope
+        self._root = root
+        self._receive = receive
+        self._send = send
+        self._has_trailers = False
+        self._is_complete = False
+        self._is_gone = False
+        self._length = 0
+        self.serving = call.serving
+
+    async def receive(self) -> Message:
+        """What the application awaits: the server's next message."""
+        message = await self._receive()
+        if message["type"] in ("http.disconnect", "websocket.disconnect"):
+            guard(self._disconnected, message)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """What the application calls: the server's ``send``, with the request id added where a response begins."""
+        kind = message["type"]
+        if kind in _STARTS:
+            message = guard(self._started, message) or message
+        await self._send(message)
+        if kind not in _STARTS:
+            guard(self._sent, kind, message)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with what the application raised."""
+        if _is_cancellation(error):
+            self.finish("cancelled")
+        elif self._is_gone and type(error).__name__ == "WebSocketDisconnect":
+            self.finish()  # how Starlette's applications commonly learn that the other side has closed
+        else:
+            guard(self._view)
+            guard(self._call.fail, error, self._length)
+
+    def finish(self, outcome: str | None = None) -> None:
+        """End the call, unless it has ended."""
+        if self._call.ended:
+            return
+        if self._is_gone and not self._is_complete and self._scope["type"] == "http":
+            outcome = outcome or "disconnected"
+        if self._call.status is None and outcome is None:
+            self._call.status = _FAILED  # which is what servers answer when the application does not
+        guard(self._view)
+        guard(self._call.finish, self._length, outcome)
+
+    def _disconnected(self, message: Message) -> None:
+        self._is_gone = True
+        if message["type"] == "websocket.disconnect":
+            self._note_close(message.get("code", 1005))
+
+    def _started(self, message: Message) -> Message:
+        status = _SWITCHING_PROTOCOLS if message["type"] == "websocket.accept" else message["status"]
+        fields = list(message.get("headers") or ())
+        decoded = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+        self._call.respond(status, decoded, (self._scope, status, fields))
+        self._has_trailers = bool(message.get("trailers"))
+        state = current()
+        if state is None or state.request_id is None or any(name.lower() == _FIELD for name, _ in fields):
+            return message
+        return {**message, "headers": [*fields, (_FIELD, state.request_id.encode("ascii"))]}
+
+    def _sent(self, kind: str, message: Message) -> None:
+        if kind == "http.response.body":
+            self._length += len(message.get("body", b""))
+            self._is_complete = not message.get("more_body") and not self._has_trailers
+        elif kind == "websocket.close":
+            if self._call.status is None:
+                self._call.status = _FORBIDDEN
+            self._note_close(message.get("code", 1000))
+            return
+        elif kind == "http.response.trailers":
+            self._is_complete = not message.get("more_trailers")
+        else:
+            self._is_complete = kind == "http.response.pathsend"
+        # What is sent after an error says no more than its status; the exception that comes with it does.
+        if self._is_complete and (self._call.status or 0) < _FAILED:
+            self.finish()
+
+    def _note_close(self, code: int) -> None:
+        if self._call.span is not None:
+            self._call.span.set_attribute(CLOSE_CODE, code)
+
+    def _view(self) -> None:
+        self._call.route, self._call.function = view_of_scope(self._scope, self._root)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)

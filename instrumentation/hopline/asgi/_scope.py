@@ -1,0 +1,67 @@
+"""What a ``scope`` says of a request, and what is put into it for the application and the framework."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from hopline.http.server_request import ServerRequest
+
+_SAFE_IN_PATH = "/!$&'()*+,;=:@~%"  # beside what is never encoded; a percent sign stands for what is encoded already
+_PLAIN_PATH = re.compile(r"[!$&-;=@-Z_a-z~%]*")
+_UNKNOWN = (None, None)
+
+# Frameworks that make server spans of their own look here first whether somebody else has made one: FastAPI's
+# telemetry, and Starlette's middleware.
+_TOLD = (("fastapi.telemetry", None), ("starlette.opentelemetry", True))
+
+
+class AsgiRequest(ServerRequest):
+    """A request or WebSocket connection as its ``scope`` (ASGI 3) describes it."""
+
+    __slots__ = ("_fields", "_raw", "root")
+
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
+        get = scope.get
+        is_websocket = scope["type"] == "websocket"
+        self._raw: Iterable[tuple[bytes, bytes]] = get("headers") or ()
+        self._fields: dict[bytes, list[bytes]] = {}
+        for name, value in self._raw:
+            self._fields.setdefault(name.lower(), []).append(value)
+        self.method = "GET" if is_websocket else get("method", "")
+        self.scheme = get("scheme") or ("ws" if is_websocket else "http")
+        self.path = _path(scope)
+        self.query = (get("query_string") or b"").decode("latin-1")
+        self.root = get("root_path") or ""
+        self.server = tuple(get("server") or _UNKNOWN)
+        self.peer = tuple(get("client") or _UNKNOWN)
+        self.version = get("http_version")
+
+    def values(self, name: str) -> list[str]:
+        """The values of the header field ``name``."""
+        return [value.decode("latin-1") for value in self._fields.get(name.lower().encode("latin-1"), ())]
+
+    def fields(self) -> Iterable[tuple[str, str]]:
+        """All header fields."""
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw)
+
+
+def put_into(scope: MutableMapping[str, Any], request_id: str | None, *, is_told: bool) -> None:
+    """Put what the application may want to know into ``scope``.
+
+    Args:
+        scope: the request's; changed in place, as middlewares around this one may look into it afterwards.
+        request_id: becomes ``scope["state"]["request_id"]``, Starlette's ``request.state.request_id``.
+        is_told: whether the request has a SERVER span, so that the framework need not make one.
+    """
+    scope["state"] = {"request_id": request_id, **(scope.get("state") or {})}
+    if is_told:
+        scope.update(_TOLD)
+
+
+def _path(scope: MutableMapping[str, Any]) -> str:
+    raw = scope.get("raw_path") or scope.get("path", "").encode("utf-8", "replace")
+    path: str = raw.decode("latin-1")
+    return path if _PLAIN_PATH.fullmatch(path) else quote(path, _SAFE_IN_PATH, "latin-1", "replace")

@@ -1,0 +1,149 @@
+"""What the middlewares and the instrumentors of all server interfaces have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from hopline._patch import Patch, Wrapper
+from hopline.frameworks import following
+from hopline.http.config import HttpConfig
+from hopline.http.server import ServerTelemetry
+
+MiddlewareT = TypeVar("MiddlewareT", bound="ServerMiddleware")
+
+
+class Telling:
+    """Whose telemetry tells of requests: that of one middleware, or of all that an instrumentor has made.
+
+    Attributes:
+        telemetry: the telemetry; with None, the middlewares only pass on.
+    """
+
+    __slots__ = ("telemetry",)
+
+    def __init__(self, telemetry: ServerTelemetry | None = None) -> None:
+        self.telemetry = telemetry
+
+
+class ServerMiddleware:
+    """A middleware of one server interface.
+
+    Args:
+        app: the application.
+        **arguments: the keyword arguments of the public middleware.
+    """
+
+    __slots__ = ("_app", "_telling")
+
+    interface: ClassVar[str]
+
+    def __init__(self, app: Callable[..., Any], **arguments: Any) -> None:
+        self._app = app
+        self._telling = Telling(self.telemetry_of(arguments))
+        following.begin()
+
+    @classmethod
+    def telemetry_of(cls, arguments: Mapping[str, Any]) -> ServerTelemetry:
+        """The telemetry that ``arguments`` and the environment ask for.
+
+        Raises:
+            ValueError: if an argument cannot be used.
+        """
+        config = HttpConfig.of_server(cls.interface.upper(), arguments)
+        providers = (arguments.get("tracer_provider"), arguments.get("meter_provider"))
+        return ServerTelemetry(cls.interface, config, *providers)
+
+    @classmethod
+    def sharing(cls, telling: Telling, app: Any) -> Any:
+        """Wrap ``app``, unless there is none or it is wrapped."""
+        if app is None or isinstance(app, cls):
+            return app
+        middleware = cls.__new__(cls)
+        middleware._app = app
+        middleware._telling = telling
+        return middleware
+
+
+class ServerPatches:
+    """The patches that put a middleware around whatever application a server serves.
+
+    Args:
+        middleware: the middleware.
+    """
+
+    def __init__(self, middleware: type[ServerMiddleware]) -> None:
+        self._middleware = middleware
+        self._telling = Telling()
+        self._patches: list[Patch] = []
+
+    def add(self, module: str, path: str, make: Callable[[Callable[[Any], Any]], Wrapper]) -> None:
+        """Add the patch of one server; ``make`` makes its wrapper from the function that wraps an application."""
+        self._patches.append(Patch(module, path, make(self._wrap)))
+
+    def apply(self, arguments: Mapping[str, Any]) -> None:
+        """Tell of what the servers serve from now on.
+
+        Args:
+            arguments: the keyword arguments of the public middleware.
+
+        Raises:
+            ValueError: if an argument cannot be used.
+        """
+        self._telling.telemetry = self._middleware.telemetry_of(arguments)
+        following.begin()
+        for patch in self._patches:
+            patch.apply()
+
+    def remove(self) -> None:
+        """Tell no longer; servers that run go on with applications that are only passed on to."""
+        for patch in self._patches:
+            patch.remove()
+        following.end()
+        self._telling.telemetry = None
+
+    def _wrap(self, app: Any) -> Any:
+        return self._middleware.sharing(self._telling, app)
+
+
+def argument(position: int, name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:
+    """For a function that takes the application as an argument."""
+
+    def make(wrap: Callable[[Any], Any]) -> Wrapper:
+        def wrapper(wrapped: Callable[..., Any], _instance: Any, args: Any, kwargs: Any) -> Any:
+            if len(args) > position:
+                args = (*args[:position], wrap(args[position]), *args[position + 1 :])
+            elif name in kwargs:
+                kwargs = {**kwargs, name: wrap(kwargs[name])}
+            return wrapped(*args, **kwargs)
+
+        return wrapper
+
+    return make
+
+
+def used(name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:
+    """For a method that uses the application which the attribute ``name`` holds."""
+
+    def make(wrap: Callable[[Any], Any]) -> Wrapper:
+        def wrapper(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+            setattr(instance, name, wrap(getattr(instance, name)))
+            return wrapped(*args, **kwargs)
+
+        return wrapper
+
+    return make
+
+
+def loaded(name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:
+    """For a method that puts the application into the attribute ``name``."""
+
+    def make(wrap: Callable[[Any], Any]) -> Wrapper:
+        def wrapper(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+            result = wrapped(*args, **kwargs)
+            setattr(instance, name, wrap(getattr(instance, name)))
+            return result
+
+        return wrapper
+
+    return make

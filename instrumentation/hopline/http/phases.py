@@ -1,0 +1,72 @@
+"""What the phases of attempts come to: connections made, requests that had to queue, and name look-ups, as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from opentelemetry.metrics import Meter
+
+from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE, Value
+
+_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Phases:
+    """What is told about the phases of one client's attempts.
+
+    It comes from the same details as the attributes of the attempt's span, so that the two always agree.
+
+    Args:
+        meter: makes the instruments.
+    """
+
+    __slots__ = ("_created", "_lookup_time", "_lookups", "_queue_time", "_queued")
+
+    def __init__(self, meter: Meter) -> None:
+        self._created = meter.create_counter(
+            "hopline.http.client.connections.created", unit="{connection}", description="Connections established."
+        )
+        self._queued = meter.create_counter(
+            "hopline.http.client.queued",
+            unit="{request}",
+            description="Requests that had to wait because all connections of the pool were in use.",
+        )
+        self._queue_time = meter.create_histogram(
+            "hopline.http.client.queue.duration",
+            unit="s",
+            description="Time that requests waited for a connection of the pool.",
+            explicit_bucket_boundaries_advisory=_SHORT,
+        )
+        self._lookups = meter.create_counter(
+            "hopline.http.client.dns.lookups",
+            unit="{lookup}",
+            description="Host names looked up, by whether the answer was in the client's own cache.",
+        )
+        self._lookup_time = meter.create_histogram(
+            "hopline.http.client.dns.duration",
+            unit="s",
+            description="Time that the resolver took.",
+            explicit_bucket_boundaries_advisory=_SHORT,
+        )
+
+    def record(self, details: Mapping[str, Value], origin: Mapping[str, Value]) -> None:
+        """Record the phases of one attempt.
+
+        Args:
+            details: what is known of the attempt, by the names in :mod:`hopline.http.attributes`.
+            origin: the attributes that tell where it went.
+        """
+        queue = details.get(PHASE_QUEUE)
+        if isinstance(queue, float):
+            self._queued.add(1, origin)
+            self._queue_time.record(queue, origin)
+        reused = details.get(CONNECTION_REUSED)
+        if reused is True:
+            return  # and so no name was looked up
+        if reused is False:
+            self._created.add(1, origin)
+        if DNS_CACHE_HIT in details:
+            self._lookups.add(1, {**origin, DNS_CACHE_HIT: details[DNS_CACHE_HIT]})
+        lookup = details.get(PHASE_DNS)
+        if isinstance(lookup, float):
+            self._lookup_time.record(lookup, origin)

@@ -1,0 +1,288 @@
+"""HTTP server telemetry: what an instrumentor has (`ServerTelemetry`) and what one request has (`ServerCall`).
+
+A room for a server interface says when a request begins, is answered and ends; everything that is told of it, and
+the context that it is served in, is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from time import perf_counter_ns, time_ns
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    StatusCode,
+    TracerProvider,
+    get_current_span,
+    get_tracer,
+    set_span_in_context,
+)
+
+from hopline._extraction import Extraction
+from hopline._guard import guard
+from hopline._serving import Serving
+from hopline._version import __version__
+from hopline.context import current
+from hopline.http import access_log
+from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, error_type_of
+from hopline.http.config import HttpConfig
+from hopline.http.forwarded import Forwarded, forwarded
+from hopline.http.redaction import redact_query
+from hopline.http.server_attributes import (
+    FUNCTION,
+    HTTP_ROUTE,
+    INTERFACE,
+    OUTCOME,
+    ServerOperations,
+    known,
+)
+from hopline.http.server_instruments import ServerInstruments
+from hopline.http.server_request import FieldGetter, ServerRequest
+
+_SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
+CALL = "hopline.server.call"
+"""Where the call is kept, in the request's OpenTelemetry context and in its ``environ`` or ``scope``."""
+
+_NOT_FORWARDED = Forwarded()
+_MAX_DESCRIPTION = 256
+
+
+class ServerTelemetry:
+    """What the instrumentor of one server interface tells, and how.
+
+    Args:
+        interface: ``wsgi`` or ``asgi``.
+        config: how to tell it.
+        tracer_provider: makes the tracer (default: the global one).
+        meter_provider: makes the instruments (default: the global one).
+    """
+
+    __slots__ = ("_extraction", "_getter", "config", "instruments", "interface", "operations", "tracer")
+
+    def __init__(
+        self,
+        interface: str,
+        config: HttpConfig,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        name = f"hopline.{interface}"
+        self.config = config
+        self.operations = ServerOperations(config.words)
+        self.tracer = get_tracer(name, __version__, tracer_provider, schema_url=SCHEMA_URL)
+        meter = get_meter(name, __version__, meter_provider, schema_url=SCHEMA_URL)
+        self.instruments = ServerInstruments(meter, config)
+        self.interface = interface
+        self._extraction = Extraction()
+        self._getter = FieldGetter()
+
+    def start(self, request: ServerRequest, raw: MutableMapping[str, Any]) -> ServerCall | None:
+        """Begin a request: its span, unless its URL is excluded, and the context to serve it in.
+
+        Args:
+            request: what came in.
+            raw: the interface's own request (``environ``, ``scope``); the call is put into it.
+
+        Returns:
+            The call, or None if there is nothing to do: instrumentation is suppressed, or the request is being told
+            of already, for its application is wrapped twice.
+        """
+        around = otel_context.get_current()
+        if _is_told(raw.get(CALL)) or (around and _is_left_alone(around)):
+            return None
+        raw[CALL] = call = ServerCall(self, request)
+        if _has_server_span(around):
+            # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
+            context = self._extraction.request_id(request, self._getter, around)
+        else:
+            context = call.tell(self._extraction.context(request, self._getter), raw)
+        call.serving = Serving(context)
+        return call
+
+
+class ServerCall:
+    """One request while it is served; its methods are called in one of the steps of ``serving``.
+
+    Attributes:
+        serving: the request's context, to be entered for each step of serving it.
+        span: its SERVER span; None if it has none.
+        status: the status code of the response, once it has begun.
+        route: the route that was taken, for instance ``/items/{id}``, if it becomes known.
+        function: the fully-qualified name of the view that answers, if it becomes known.
+        ended: whether the call has ended; what is said of it later is not heard.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_is_logged",
+        "_operation",
+        "_proxied",
+        "_request",
+        "_start",
+        "_telemetry",
+        "ended",
+        "function",
+        "route",
+        "serving",
+        "span",
+        "status",
+    )
+
+    serving: Serving
+
+    def __init__(self, telemetry: ServerTelemetry, request: ServerRequest) -> None:
+        self._telemetry = telemetry
+        self._request = request
+        self._proxied = forwarded(request) if telemetry.config.trust_forwarded else _NOT_FORWARDED
+        self._operation = telemetry.operations.of(request.method, self._proxied.scheme or request.scheme)
+        self._is_logged = True
+        self._start, self._clock = time_ns(), perf_counter_ns()
+        self.span: Span | None = None
+        self.status: int | None = None
+        self.route: str | None = None
+        self.function: str | None = None
+        self.ended = False
+
+    def tell(self, context: Context, raw: object) -> Context:
+        """Start the span, and count the request as active, unless its URL is excluded.
+
+        Args:
+            context: what was extracted.
+            raw: the interface's own request, for the hook.
+
+        Returns:
+            The context to serve the request in.
+        """
+        telemetry, config, request = self._telemetry, self._telemetry.config, self._request
+        if config.excluded is not None and config.excluded.search(self._url()) is not None:
+            self._is_logged = False
+            return context
+        attributes: dict[str, Any] = telemetry.operations.attributes(self._operation, request, self._proxied)
+        attributes[INTERFACE] = telemetry.interface
+        attributes[REQUEST_ID] = _request_id(context)
+        if config.request_headers is not None:
+            attributes.update(config.request_headers.of_fields(request.fields()))
+        self.span = span = telemetry.tracer.start_span(
+            self._operation.span_name, context, SpanKind.SERVER, attributes, start_time=self._start
+        )
+        context = otel_context.set_value(CALL, self, set_span_in_context(span, context))
+        telemetry.instruments.begin(self._operation, context)
+        if config.request_hook is not None:
+            guard(config.request_hook, span, raw)
+        return context
+
+    def respond(
+        self, status: int | None, fields: Iterable[tuple[str, str]], hook_arguments: tuple[object, ...]
+    ) -> None:
+        """Note that the response begins; if the application begins it anew, the last time counts.
+
+        Args:
+            status: its status code.
+            fields: its header: names and values.
+            hook_arguments: what the response hook gets after the span.
+        """
+        self.status = status
+        span, config = self.span, self._telemetry.config
+        if span is None or self.ended:
+            return
+        if config.response_headers is not None and span.is_recording():
+            span.set_attributes(config.response_headers.of_fields(fields))
+        if config.response_hook is not None:
+            guard(config.response_hook, span, *hook_arguments)
+
+    def finish(self, length: int | None, outcome: str | None = None) -> None:
+        """End the call without an error of the application.
+
+        Args:
+            length: how many bytes of body were sent, if known.
+            outcome: why there may be no full response, if nobody is to blame: ``disconnected``, ``cancelled``.
+        """
+        self._end(None, length, outcome)
+
+    def fail(self, error: BaseException, length: int | None) -> None:
+        """End the call with an exception that the application raised, which may come after a response has begun."""
+        if self.status is None and isinstance(error, Exception):
+            self.status = 500  # which is what every server answers then
+        self._end(error, length, None)
+
+    def _end(self, error: BaseException | None, length: int | None, outcome: str | None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        duration = perf_counter_ns() - self._clock
+        if self.span is not None:
+            self._end_span(self.span, duration, error, outcome)
+        if self._is_logged and access_log.is_wanted():
+            self._log(duration, length)
+
+    def _end_span(self, span: Span, duration: int, error: BaseException | None, outcome: str | None) -> None:
+        operation = self._operation
+        route = self.route or _route_of(span)
+        error_type = None if error is None else error_type_of(error)
+        told = operation.outcome(self.status, self._request.version, route, error_type)
+        if span.is_recording():
+            span.set_attributes(told.span_attributes)
+            span.set_attributes(known({FUNCTION: self.function, OUTCOME: outcome, REQUEST_ID: _request_id()}))
+            if told.is_error:
+                span.set_status(StatusCode.ERROR, None if error is None else _description(error))
+            if error is not None:
+                span.record_exception(error)
+            if route is not None and getattr(span, "name", None) == operation.span_name:
+                span.update_name(f"{operation.span_name} {route}")
+        span.end(self._start + duration)
+        self._telemetry.instruments.end(operation, duration, told, otel_context.get_current())
+
+    def _log(self, duration: int, length: int | None) -> None:
+        fields = {
+            "method": self._operation.method,
+            "path": self._request.path,
+            "status": self.status,
+            "duration_ms": round(duration / 1e6, 3),
+            "length": length,
+            "request_id": _request_id(),
+        }
+        access_log.log_request(fields, self.serving.totals())
+
+    def _url(self) -> str:
+        host = self._proxied.host or self._request.value("host")
+        return f"{self._proxied.scheme or self._request.scheme}://{host}{self._request.path}"
+
+
+def _request_id(context: Context | None = None) -> str:
+    state = current(context)
+    return "" if state is None or state.request_id is None else state.request_id
+
+
+def _is_told(call: object) -> bool:
+    return isinstance(call, ServerCall) and not call.ended
+
+
+def _is_left_alone(around: Context) -> bool:
+    if around.get(_SUPPRESS) or around.get(_SUPPRESS_PLAIN):
+        return True
+    call = around.get(CALL)
+    # A request made from within another in the same process has a client's span around it, or none; the same request
+    # that comes a second way, such as WSGI in ASGI, has the call's own.
+    return isinstance(call, ServerCall) and not call.ended and get_current_span(around) is call.span
+
+
+def _has_server_span(around: Context) -> bool:
+    span = get_current_span(around)
+    return span.is_recording() and getattr(span, "kind", None) is SpanKind.SERVER
+
+
+def _route_of(span: Span) -> str | None:
+    """The route that the application, or another instrumentation, has set on the span itself."""
+    attributes = getattr(span, "attributes", None)
+    route = None if attributes is None else attributes.get(HTTP_ROUTE)
+    return route if isinstance(route, str) else None
+
+
+def _description(error: BaseException) -> str:
+    return redact_query(str(error))[:_MAX_DESCRIPTION]

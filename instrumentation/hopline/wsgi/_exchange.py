@@ -1,0 +1,197 @@
+"""One request and its response: the application's calls and the server's, each in the request's context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from hopline._guard import guard
+from hopline.context import current
+from hopline.frameworks import view_of_environ
+from hopline.http.server import ServerCall
+from hopline.request_id import HEADER
+
+Fields = list[tuple[str, str]]
+Write = Callable[[bytes], object]
+
+_FIELD = HEADER.lower()
+
+
+class Exchange:
+    """What happens between the server and the application for one request.
+
+    Args:
+        call: the request.
+        environ: the server's.
+        start_response: the server's.
+    """
+
+    __slots__ = ("_call", "_declared", "_environ", "_start_response", "_write", "length", "serving")
+
+    def __init__(self, call: ServerCall, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
+        self._call = call
+        self._environ = environ
+        self._start_response = start_response
+        self._write: Write | None = None
+        self._declared: int | None = None
+        self.serving = call.serving
+        self.length = 0
+
+    def start_response(self, status: str, headers: Fields, exc_info: Any = None) -> Write | None:
+        """What the application calls: the server's ``start_response``, with the request id added to ``headers``."""
+        headers = guard(self._respond, status, headers) or headers
+        if exc_info is None:
+            self._write = self._start_response(status, headers)
+        else:
+            try:
+                self._write = self._start_response(status, headers, exc_info)
+            finally:
+                exc_info = None  # its traceback has this frame in it
+        return None if self._write is None else self.write
+
+    def write(self, data: bytes) -> object:
+        """What the application may call to send ``data`` rather than to return it."""
+        self.length += len(data)
+        write = self._write
+        return None if write is None else write(data)
+
+    def respond_with(self, result: Any) -> Any:
+        """What the server gets for the application's ``result``; it ends the call when the server closes it."""
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        if isinstance(wrapper, type) and isinstance(result, wrapper):
+            # Servers send a file fast if they see that it is one, so it goes to them as it is.
+            return self._file(result)
+        return SizedBody(self, result) if hasattr(result, "__len__") else Body(self, result)
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with what the application raised."""
+        guard(self._view)
+        guard(self._call.fail, error, self.length)
+
+    def finish(self) -> None:
+        """End the call, unless it has ended."""
+        if not self._call.ended:
+            guard(self._view)
+            guard(self._call.finish, 0 if self._environ.get("REQUEST_METHOD") == "HEAD" else self.length)
+
+    def abandon(self) -> None:
+        """End a call whose response was never closed."""
+        if not self._call.ended:
+            step = self.serving.enter()
+            self.finish()
+            self.serving.leave(step)
+
+    def _respond(self, status: Any, headers: Any) -> Fields:
+        if not isinstance(headers, list) or not isinstance(status, str):
+            return []  # for the server to refuse
+        code = int(status[:3]) if status[:3].isdigit() else None
+        self._call.respond(code, headers, (self._environ, status, headers))
+        has_id = False
+        for name, value in headers:
+            field = name.lower()
+            has_id = has_id or field == _FIELD
+            if field == "content-length" and value.isdigit():
+                self._declared = int(value)
+        state = current()
+        if has_id or state is None or state.request_id is None:
+            return headers
+        return [*headers, (HEADER, state.request_id)]
+
+    def _view(self) -> None:
+        self._call.route, self._call.function = view_of_environ(self._environ)
+
+    def _file(self, result: Any) -> Any:
+        self.length = self._declared or 0
+        try:
+            result.close = partial(self.close, getattr(result, "close", None))
+        except (AttributeError, TypeError):
+            self.abandon()  # a type of a server in C: when it is closed cannot be seen
+        return result
+
+    def close(self, close: Callable[[], object] | None) -> None:
+        """Close the response, with the application's ``close`` if it has one, and end the call."""
+        step = self.serving.enter()
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:
+            self.fail(error)
+            raise
+        finally:
+            self.finish()
+            self.serving.leave(step)
+
+
+class Body:
+    """The response that the application has returned; each step of reading it runs in the request's context."""
+
+    __slots__ = ("_exchange", "_result")
+
+    def __init__(self, exchange: Exchange, result: Iterable[bytes]) -> None:
+        self._exchange = exchange
+        self._result = result
+
+    def __iter__(self) -> Iterator[bytes]:
+        exchange = self._exchange
+        step = exchange.serving.enter()
+        try:
+            return Chunks(exchange, iter(self._result), self)
+        except BaseException as error:
+            exchange.fail(error)
+            raise
+        finally:
+            exchange.serving.leave(step)
+
+    def close(self) -> None:
+        """Close the application's response and end the call; the server calls it when it is done."""
+        self._exchange.close(getattr(self._result, "close", None))
+
+    def __del__(self) -> None:
+        self._exchange.abandon()
+
+
+class SizedBody(Body):
+    """A response of a known number of chunks, from which servers tell its length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._result)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[bytes]:
+        if type(self._result) not in (list, tuple):
+            return super().__iter__()
+        # Nothing of the application runs while these are read, and a server may read them twice.
+        self._exchange.length = sum(map(len, self._result))
+        return iter(self._result)
+
+
+class Chunks:
+    """The chunks of a response, each made in the request's context, in whatever thread the server asks for it."""
+
+    __slots__ = ("_body", "_chunks", "_exchange")
+
+    def __init__(self, exchange: Exchange, chunks: Iterator[bytes], body: Body) -> None:
+        self._exchange = exchange
+        self._chunks = chunks
+        self._body = body  # a server may keep nothing but this iterator
+        exchange.length = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        exchange = self._exchange
+        step = exchange.serving.enter()
+        try:
+            chunk = next(self._chunks)
+            exchange.length += len(chunk)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            exchange.fail(error)
+            raise
+        finally:
+            exchange.serving.leave(step)
+        return chunk

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.telemetry import Telemetry
+from tests.web_server import WebServer
+
+from hopline.aiohttp_client import AioHttpClientInstrumentor
+
+DEADLINE = 60.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an asynchronous test in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), DEADLINE))
+    return True
+
+
+@pytest.fixture
+def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
+    """Instrument aiohttp's client, for the length of the test, with telemetry of its own."""
+    instrumentor = AioHttpClientInstrumentor()
+
+    def instrument(**arguments: Any) -> None:
+        instrumentor.instrument(**{**telemetry.providers, **arguments})
+
+    yield instrument
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()
+
+
+@pytest.fixture
+def site() -> Iterator[WebServer]:
+    with WebServer() as site:
+        yield site
+
+
+@pytest.fixture
+def other_site() -> Iterator[WebServer]:
+    with WebServer() as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged_of_contexts(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """OpenTelemetry complains, and only logs it, of a context that is detached where it was not attached."""
+    yield
+    complaints = [record for record in caplog.get_records("call") if "different Context" in record.getMessage()]
+    assert complaints == []

@@ -1,0 +1,82 @@
+"""The deadline of the request that is being served bounds the requests that it makes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import pytest
+
+from hopline import Context
+from hopline.deadline import DeadlineExceeded
+
+SHORT_MS = 100
+
+
+async def fetch(session, url, **options):
+    async with session.get(url, **options) as response:
+        return await response.read()
+
+
+async def test_a_passed_deadline_is_a_timeout_before_anything_is_sent(instrument, telemetry, site):
+    instrument()
+    Context.set_relative_deadline(-1)
+
+    async with aiohttp.ClientSession() as session:
+        request = session.get(site.url)
+        with pytest.raises(asyncio.TimeoutError) as raised:
+            await request
+
+    assert isinstance(raised.value, DeadlineExceeded)
+    assert (site.received, telemetry.spans) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "timeout", [None, 0, 60, 60.0, aiohttp.ClientTimeout(), aiohttp.ClientTimeout(total=60)], ids=repr
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_what_is_left_bounds_the_timeout_of_a_request(instrument, telemetry, site, timeout):
+    instrument()
+    Context.set_relative_deadline(SHORT_MS)
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(asyncio.TimeoutError):
+            await fetch(session, site.hold("/held"), timeout=timeout)
+
+    assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
+
+
+async def test_what_is_left_bounds_the_timeout_of_a_session(instrument, telemetry, site):
+    instrument()
+    Context.set_relative_deadline(SHORT_MS)
+
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        with pytest.raises(asyncio.TimeoutError):
+            await fetch(session, site.hold("/held"))
+
+    assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
+
+
+async def test_a_shorter_timeout_stays_as_it_is(instrument, site):
+    instrument()
+    Context.set_relative_deadline(60_000)
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(asyncio.TimeoutError):
+            await fetch(session, site.hold("/held"), timeout=aiohttp.ClientTimeout(total=SHORT_MS / 1000))
+
+
+async def test_the_other_limits_of_a_timeout_stay_as_they_are(instrument, telemetry, site):
+    instrument()
+    Context.set_relative_deadline(60_000)
+
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ServerTimeoutError):
+            await fetch(session, site.hold("/held"), timeout=aiohttp.ClientTimeout(sock_read=SHORT_MS / 1000))
+
+
+async def test_without_a_deadline_a_request_is_made_as_it_is(instrument, site):
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        assert await fetch(session, site.url) == b"ok"

@@ -1,0 +1,111 @@
+"""`hopline watch` and `hopline doctor`, as processes of their own."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from hopline.cli import main
+from hopline.cli.otlp_receiver import OtlpReceiver
+from tests.instrumented import environment
+
+COMMAND = [sys.executable, "-c", "from hopline.cli import main; raise SystemExit(main())"]
+
+
+def doctor(**settings):
+    return subprocess.run(
+        [*COMMAND, "doctor"], env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_watch_shows_what_arrives_as_a_table(unused_port):
+    endpoint = f"udp://127.0.0.1:{unused_port}"
+    command = [*COMMAND, "watch", "--endpoint", endpoint, "--interval", "0.1"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        assert watching.stdout.readline().split() == [
+            "listening",
+            "at",
+            endpoint,
+            *["count", "rate", "mean", "p50", "p90", "p99", "max"],
+        ]
+        client.sendto(b"a.b:10|ms\na.b:30|ms\nnot statsd", ("127.0.0.1", unused_port))
+        row = next(line for line in watching.stdout if line.startswith("a.b ms"))
+        bad = next(line for line in watching.stdout if "no statsd" in line)
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=20)
+
+    count, _, mean, *_, most = row.split()[2:]
+    assert (count, mean, most) == ("2", "20", "30")
+    assert bad == "1 lines were no statsd lines\n"
+    assert watching.returncode == 0
+
+
+def test_watch_says_where_it_cannot_listen(capsys):
+    assert main(["watch", "--endpoint", "udp://nowhere.invalid:1"]) == 2
+
+    assert "hopline watch: cannot listen at udp://nowhere.invalid:1" in capsys.readouterr().err
+
+
+def test_doctor_shows_what_an_application_would_get():
+    with OtlpReceiver() as otlp:
+        finished = doctor(
+            OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url,
+            OTEL_EXPORTER_STATSD_ENDPOINT="udp://127.0.0.1:8125",
+            OTEL_SERVICE_NAME="shop",
+        )
+
+    assert finished.returncode == 0, finished.stdout
+    assert "traces go to          otlp over http, statsd\n" in finished.stdout
+    assert f"{otlp.url}/v1/traces\n" in finished.stdout
+    assert "udp://127.0.0.1:8125, prefix shop, dialect plain\n" in finished.stdout
+    assert "X-Request-Id" in finished.stdout
+    assert "instruments requests          yes\n" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"OTEL_SDK_DISABLED": "true"}, "nothing is instrumented"),
+        ({"OTEL_TRACES_EXPORTER": "nowhere"}, "'nowhere', which is not installed"),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+            "cannot be connected to",
+        ),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://["}, "cannot be connected to"),
+        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://nowhere.invalid"}, "udp://nowhere.invalid:8125 cannot be resolved"),
+        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
+    ],
+)
+def test_doctor_names_what_stands_in_the_way(settings, problem):
+    defaults = {"OTEL_TRACES_EXPORTER": "statsd" if "OTEL_EXPORTER_STATSD_ENDPOINT" in settings else "none"}
+
+    finished = doctor(**{**defaults, **settings})
+
+    assert finished.returncode == 1
+    (line,) = [line for line in finished.stdout.splitlines() if line.startswith("!")]
+    assert problem in line
+
+
+def test_doctor_names_another_distribution(monkeypatch, capsys):
+    from importlib.metadata import EntryPoint, entry_points
+
+    from hopline.cli import doctor
+
+    (theirs,) = entry_points(group="opentelemetry_instrumentor", name="urllib3")
+    rival = EntryPoint("rival", "rival:Distro", "opentelemetry_distro")._for(theirs.dist)
+    everything = entry_points
+    monkeypatch.setattr(
+        doctor, "entry_points", lambda group: [rival] if group == "opentelemetry_distro" else everything(group=group)
+    )
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+
+    assert main(["doctor"]) == 1
+    assert "brings opentelemetry_distro 'rival' too; set OTEL_PYTHON_DISTRO=hopline" in capsys.readouterr().out

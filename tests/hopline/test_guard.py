@@ -1,0 +1,65 @@
+"""Where errors of ours stop: said once for each kind, counted always."""
+
+from __future__ import annotations
+
+import pytest
+
+from hopline import _guard
+from hopline._guard import guard, stopped_errors
+
+
+def broken(error=ZeroDivisionError):
+    raise error
+
+
+def test_what_a_function_returns_is_passed_on():
+    assert guard(divmod, 7, 2) == (3, 1)
+
+
+def test_an_error_is_stopped():
+    assert guard(broken) is None
+
+
+def test_each_kind_of_error_is_said_once_with_its_traceback(caplog):
+    for _ in range(3):
+        guard(broken)
+    guard(broken, LookupError)
+
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "hopline: broken raised ZeroDivisionError",
+        "hopline: broken raised LookupError",
+    ]
+    assert all(record.exc_info for record in caplog.records)
+
+
+def test_every_error_is_counted():
+    for _ in range(3):
+        guard(broken)
+
+    assert stopped_errors() == {"broken: ZeroDivisionError": 3}
+
+
+def test_only_so_many_kinds_are_told_apart(monkeypatch):
+    monkeypatch.setattr(_guard, "_MAX_KINDS", 1)
+
+    guard(broken)
+    guard(broken, LookupError)
+    guard(broken, KeyError)
+
+    assert stopped_errors() == {"broken: ZeroDivisionError": 1, "other": 2}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_is_no_error_goes_through(error):
+    with pytest.raises(error):
+        guard(broken, error)
+
+
+def test_something_without_a_name_is_called_by_its_type(caplog):
+    class Hook:
+        def __call__(self):
+            raise LookupError
+
+    guard(Hook())
+
+    assert "Hook raised LookupError" in caplog.text
