@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from loopback import LoopbackServer, Received
+from tests.loopback import LoopbackServer, Received
 
 
 def spans_received(server: LoopbackServer) -> list[Any]:

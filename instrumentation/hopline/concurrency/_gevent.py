@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from functools import cache
 from logging import getLogger
@@ -17,7 +16,6 @@ from hopline.concurrency._carry import call_in_copy, give, give_to_result
 _logger = getLogger("hopline.concurrency")
 
 _NETWORKING = ("requests", "urllib3")
-_TELEMETRY = ("Otel", "hopline")
 
 
 def patches() -> tuple[Patch, ...]:
@@ -58,8 +56,6 @@ def _patch_all(wrapped: Callable[..., Any], module: object, args: Any, kwargs: A
         early = guard(_too_early)
         if early:
             _warn(early)
-    if not monkey.is_module_patched("threading"):
-        guard(_hide_telemetry_threads)
     return wrapped(*args, **kwargs)
 
 
@@ -89,20 +85,3 @@ def _warn(early: str) -> None:
         "fail or block all greenlets. Call it before anything else is imported.",
         early,
     )
-
-
-def _hide_telemetry_threads() -> None:
-    """Take the native threads of the SDK out of the list of threads, where they would be in gevent's way.
-
-    They go on and export as before. But gevent leaves the existing locks unpatched where it finds a second thread, and
-    a thread that looks itself up when it ends no longer finds itself under the patched idea of what a thread is.
-    """
-    for thread in threading.enumerate():
-        if thread.name.startswith(_TELEMETRY) and thread is not threading.current_thread():
-            with threading._active_limbo_lock:  # type: ignore[attr-defined]
-                threading._active.pop(thread.ident, None)  # type: ignore[attr-defined]
-            thread._delete = _nothing_to_delete  # type: ignore[attr-defined]
-
-
-def _nothing_to_delete() -> None:
-    pass

@@ -10,8 +10,8 @@ from time import monotonic, sleep
 import pytest
 import trustme
 
-from loopback import LoopbackServer
-from otlp import spans_received
+from tests.loopback import LoopbackServer
+from tests.otlp import spans_received
 
 INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
 
@@ -29,7 +29,6 @@ def start(tmp_path, server):
             "OTEL_EXPORTER_OTLP_ENDPOINT": server.url,
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "urllib3",
-            "PYTHONWARNINGS": "default",
         }
         process = subprocess.Popen(
             [INSTRUMENT, sys.executable, path],
@@ -79,11 +78,12 @@ def test_a_program_that_patches_first_hears_of_nothing_and_its_spans_arrive(star
 def test_spans_arrive_while_the_program_runs(start, server):
     program = """
         from gevent import monkey; monkey.patch_all()
-        import sys
+        import gevent
+        from gevent.fileobject import FileObjectPosix
         from opentelemetry import trace
         with trace.get_tracer("test").start_as_current_span("span"):
             pass
-        sys.stdin.read()
+        FileObjectPosix(0).read()
     """
 
     process = start(program, OTEL_BSP_SCHEDULE_DELAY="50")
@@ -94,6 +94,63 @@ def test_spans_arrive_while_the_program_runs(start, server):
 
     assert ended(process) == ("", "")
     assert arrived == ["span"]
+
+
+def test_a_program_that_does_not_patch_exports_its_spans_at_its_end(start, server):
+    program = """
+        from opentelemetry import trace
+        with trace.get_tracer("test").start_as_current_span("span"):
+            print("done")
+    """
+
+    assert ended(start(program, OTEL_BSP_SCHEDULE_DELAY="3600000")) == ("done", "")
+    assert [span.name for span in spans_received(server)] == ["span"]
+
+
+def test_a_program_that_only_measures_exports_at_its_end(start, server):
+    program = """
+        from opentelemetry import metrics
+        metrics.get_meter("test").create_counter("counted").add(1)
+    """
+
+    assert ended(start(program, OTEL_METRICS_EXPORTER="otlp")) == ("", "")
+    assert [request.path for request in server.received] == ["/v1/metrics"]
+
+
+def test_a_program_may_shut_down_before_it_has_made_a_span(start):
+    program = """
+        from opentelemetry import trace
+        trace.get_tracer_provider().shutdown()
+    """
+
+    assert ended(start(program)) == ("", "")
+
+
+@pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()"], ids=["no gevent", "gevent"])
+@pytest.mark.parametrize("first", [True, False], ids=["patched before the fork", "patched in the child"])
+def test_a_forked_child_exports_its_own_spans(patch, first, start, server):
+    program = """
+        import os, sys
+        {before}
+        from opentelemetry import trace
+
+        def make(name):
+            with trace.get_tracer("test").start_as_current_span(name):
+                pass
+
+        child = os.fork()
+        if not child:
+            {after}
+            make("child")
+            trace.get_tracer_provider().shutdown()
+            os._exit(0)
+        os.waitpid(child, 0)
+        make("parent")
+    """
+
+    ended(start(program.format(before=patch if first else "", after="" if first else patch)))
+
+    assert sorted(span.name for span in spans_received(server)) == ["child", "parent"]
 
 
 def test_flushing_from_many_greenlets_while_spans_are_exported_blocks_nobody(start, server):
