@@ -1,94 +1,143 @@
-"""A real OpenTelemetry collector, rotel, in a process of its own; it prints the spans that it receives."""
+"""An OTLP/HTTP receiver on loopback that keeps what programs export to it."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import socket
-import subprocess
-import time
-from pathlib import Path
-from types import TracebackType
+import gzip
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-_START_SECONDS = 20.0
-_SPAN = re.compile(r"^Span #\d+$", re.MULTILINE)
-_FIELD = re.compile(r"^\s+(?:-> )?([\w. ]+?)\s*: (.*)$", re.MULTILINE)
-_VALUE = re.compile(r"^\w+\((.*)\)$")
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-
-def rotel_program() -> Path | None:
-    """Where the collector's program is, in the package that pip installs; None if it is not installed."""
-    found = importlib.util.find_spec("rotel")
-    if found is None or not found.submodule_search_locations:
-        return None
-    program = Path(found.submodule_search_locations[0]) / "rotel-agent"
-    return program if program.exists() else None
+_KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+_DEADLINE = 30.0
 
 
-class Rotel:
-    """The collector; a context manager.
+@dataclass(frozen=True)
+class Exported:
+    """One span as it came over the wire."""
+
+    service: str
+    scope: str
+    name: str
+    kind: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    is_error: bool
+    seconds: float
+    attributes: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.attributes.get(name)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.collector.receive(self.path, body)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Collector:
+    """The receiver; a context manager.
 
     Attributes:
-        url: the value for ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+        endpoint: for `OTEL_EXPORTER_OTLP_ENDPOINT`.
+        spans: the spans that came, in that order.
+        metrics: by scope and name, the numbers of data points' last values, counts for histograms.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._output = folder / "rotel.log"
-        http, grpc = _free_port(), _free_port()
-        self.url = f"http://127.0.0.1:{http}"
-        self._command = [
-            str(rotel_program()),
-            "start",
-            f"--otlp-http-endpoint=127.0.0.1:{http}",
-            f"--otlp-grpc-endpoint=127.0.0.1:{grpc}",
-            "--exporter=blackhole",
-            "--debug-log=traces",
-            "--debug-log-verbosity=detailed",
-            f"--pid-file={folder / 'rotel.pid'}",
-        ]
-        self._port = http
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.collector = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._arrived = threading.Condition()
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.spans: list[Exported] = []
+        self.metrics: dict[tuple[str, str], float] = {}
 
-    def __enter__(self) -> Rotel:
-        with self._output.open("w") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + _START_SECONDS
-        while not _listens(self._port):
-            assert self._process.poll() is None, self._output.read_text()
-            assert time.monotonic() < deadline, "rotel does not listen"
-            time.sleep(0.05)
+    def __enter__(self) -> Collector:
+        self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
-    def wait_for_spans(self, count: int, timeout: float = 20.0) -> list[dict[str, str]]:
-        """Wait until that many spans have been printed; each as a dictionary of what was printed of it."""
-        deadline = time.monotonic() + timeout
-        while True:
-            spans = [_fields(text) for text in _SPAN.split(self._output.read_text())[1:]]
-            if len(spans) >= count:
-                return spans
-            assert time.monotonic() < deadline, self._output.read_text()
-            time.sleep(0.05)
+    def receive(self, path: str, body: bytes) -> None:
+        with self._arrived:
+            if path == "/v1/traces":
+                self.spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
+            elif path == "/v1/metrics":
+                self.metrics.update(_metrics(ExportMetricsServiceRequest.FromString(body)))
+            self._arrived.notify_all()
+
+    def wait_for(self, count: int, wanted: Callable[[Exported], bool] = lambda span: True) -> list[Exported]:
+        """Wait until `count` spans have come that are `wanted`; gives them, in the order of their names."""
+
+        def found() -> list[Exported]:
+            return [span for span in self.spans if wanted(span)]
+
+        self._wait_until(lambda: len(found()) >= count)
+        assert len(found()) == count, found()
+        return sorted(found(), key=lambda span: span.name)
+
+    def wait_for_metric(self, scope: str, name: str, value: float) -> None:
+        """Wait until a metric has come that has `value`."""
+        self._wait_until(lambda: self.metrics.get((scope, name)) == value)
+
+    def _wait_until(self, has_come: Callable[[], bool]) -> None:
+        with self._arrived:
+            came = self._arrived.wait_for(has_come, _DEADLINE)
+            assert came, f"this is all that came: {self.spans} {self.metrics}"
 
 
-def _fields(text: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for name, value in _FIELD.findall(text):
-        fields.setdefault(name, _VALUE.sub(r"\1", value))  # a link's ids come after the span's own
-    return fields
+def _spans(request: ExportTraceServiceRequest) -> list[Exported]:
+    return [
+        Exported(
+            service=_attributes(resource.resource)["service.name"],
+            scope=scope.scope.name,
+            name=span.name,
+            kind=_KINDS[span.kind],
+            trace_id=span.trace_id.hex(),
+            span_id=span.span_id.hex(),
+            parent_id=span.parent_span_id.hex(),
+            is_error=span.status.code == 2,
+            seconds=(span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+            attributes=_attributes(span),
+        )
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
+def _metrics(request: ExportMetricsServiceRequest) -> dict[tuple[str, str], float]:
+    return {
+        (scope.scope.name, metric.name): sum(
+            [point.count for point in metric.histogram.data_points]
+            + [point.as_int or point.as_double for point in metric.sum.data_points]
+        )
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
 
 
-def _free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-        return port
+def _attributes(carrier: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in carrier.attributes}

@@ -15,11 +15,14 @@ OTHER = "other"
 
 Values = Mapping[Field, str]
 
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""A name and its tags: what the budget counts."""
+
 
 class NameBudget:
     """Admits distinct names up to a limit, then merges: the field that varies most becomes `other`.
 
-    A twentieth of the limit is kept for merged names. Where even that is used up, all fields become `other`.
+    A twentieth of the limit is kept for merged names, and a name for each rule where all fields are `other`.
 
     Args:
         limit: How many distinct names there may be at most.
@@ -27,39 +30,41 @@ class NameBudget:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ordinary = limit - max(1, limit // 20)
+        self._kept = limit // 20
         # Reentrant: a signal handler may end a span while this very thread makes a name.
         self._lock = threading.RLock()
-        self._names: set[bytes] = set()
+        self._names: set[Series] = set()
+        self._rules: set[str] = set()
         self._seen: defaultdict[tuple[str, Field], set[str]] = defaultdict(set)
         self._warned: set[tuple[str, Field]] = set()
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def name(self, rule: str, values: Values, render: Callable[[Values], bytes]) -> bytes:
+    def name(self, rule: str, values: Values, render: Callable[[Values], Series]) -> Series:
         """Make a name that the budget allows.
 
         Args:
             rule: The id of the rule that makes the name.
             values: The values of its fields.
-            render: Makes the name of the values.
+            render: Makes name and tags of the values.
 
         Returns:
-            The name, of the values or of some of them and `other`.
+            Name and tags, of the values or of some of them and `other`.
         """
         name = render(values)
         with self._lock:
             if name in self._names:
                 return name
-            if not values or len(self._names) < self._ordinary:
+            self._rules.add(rule)
+            if not values or len(self._names) < self._limit - max(self._kept, len(self._rules)):
                 for field, value in values.items():
                     self._seen[rule, field].add(value)
                 self._names.add(name)
                 return name
             return self._merged(rule, dict(values), render)
 
-    def _merged(self, rule: str, values: dict[Field, str], render: Callable[[Values], bytes]) -> bytes:
+    def _merged(self, rule: str, values: dict[Field, str], render: Callable[[Values], Series]) -> Series:
         left = set(values)
         while left:
             widest = max(left, key=lambda field: (len(self._seen[rule, field]), field.names))
@@ -67,7 +72,7 @@ class NameBudget:
             self._warn(rule, widest, values[widest])
             values[widest] = OTHER
             name = render(values)
-            if name in self._names or len(self._names) < self._limit:
+            if name in self._names or len(self._names) < self._limit - len(self._rules):
                 break
         self._names.add(name)
         return name

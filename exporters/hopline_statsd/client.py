@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
 
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
@@ -139,7 +138,7 @@ class StatsdClient:
         if checked is None:
             self._sender.tally.dropped(INVALID)
         elif self._is_chosen():
-            self.put(_template(self._counters, name, tags), number(checked))
+            self._sender.put(_template(self._counters, name, tags), number(checked))
 
     def gauge(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Set a gauge. It is never sampled.
@@ -153,7 +152,7 @@ class StatsdClient:
         if checked is None:
             self._sender.tally.dropped(INVALID)
         else:
-            self.put(b"%s", self._dialect.gauge(_template(self._gauges, name, tags), checked))
+            self._sender.put(b"%s", self._dialect.gauge(_template(self._gauges, name, tags), checked))
 
     def set(self, name: str, value: object, tags: Tags | None = None) -> None:
         """Add a member to a set; the server counts distinct members. It is never sampled.
@@ -163,7 +162,7 @@ class StatsdClient:
             value: The member; what may not stand in a line is replaced in its text.
             tags: Appended to the name, value after value, in the dialect without tags.
         """
-        self.put(_template(self._sets, name, tags), self._dialect.tag_value(text_of(value)).encode())
+        self._sender.put(_template(self._sets, name, tags), self._dialect.tag_value(text_of(value)).encode())
 
     def histogram(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Send a value of which the server makes statistics: `h`, or `ms` in a dialect that has no `h`.
@@ -209,24 +208,12 @@ class StatsdClient:
         """Return what this process has sent and dropped so far."""
         return self._sender.stats()
 
-    def put(self, template: bytes, value: Any) -> None:
-        """Send one line, made by `hopline_statsd.lines`.
-
-        Args:
-            template: A template that takes one value.
-            value: The value; bytes for `%s`.
-        """
-        entries = self._entries
-        entries += (template, value)
-        if len(entries) > self._room[0]:
-            self._sender.relieve()
-
     def _put_sample(self, templates: _Templates, name: str, value: float, tags: Tags | None) -> None:
         checked = finite(value, 1.0, lowest=0.0)
         if checked is None:
             self._sender.tally.dropped(INVALID)
         elif self._is_chosen():
-            self.put(_template(templates, name, tags), checked)
+            self._sender.put(_template(templates, name, tags), checked)
 
     def _templates(self, type_: str, conversion: str = "%s") -> _Templates:
         prefix = f"{dotted(self.config.prefix)}." if self.config.prefix else ""

@@ -1,8 +1,7 @@
-"""Processes that end without `atexit`: children of multiprocessing and of billiard (Celery's pool)."""
+"""How lines go out at the end: of a client, of the interpreter, of children that leave without `atexit`."""
 
 from __future__ import annotations
 
-import os
 import sys
 import weakref
 from typing import TYPE_CHECKING
@@ -13,32 +12,40 @@ if TYPE_CHECKING:
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a server at most."""
 
-_MAIN_PID = os.getpid()
-
 
 def flush_when_child_exits(sender: Sender) -> None:
-    """Have a sender flushed when a multiprocessing or billiard child ends.
+    """Have a sender flushed when a child of multiprocessing or of Celery's pool ends.
 
-    They leave with `os._exit`, after the finalizers of their own `util` modules. Neither module is imported
-    here: in their children it is there already.
+    They leave with `os._exit`: the first after the finalizers of its `util` module, the second after a
+    signal of Celery's. Neither module is imported here; in their children it is there already.
+
+    Args:
+        sender: The sender; it is not kept alive.
     """
-    for name in ("multiprocessing.util", "billiard.util"):
-        util = sys.modules.get(name)
-        if util is not None and _is_child(name.partition(".")[0]):
-            util.Finalize(None, _flush, args=(weakref.ref(sender),), exitpriority=0)
+    flush = _Flush(sender)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _is_child():
+        util.Finalize(None, flush, exitpriority=0)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        signals.worker_process_shutdown.connect(flush, weak=False)
 
 
-def _is_child(library: str) -> bool:
-    if os.getpid() != _MAIN_PID:
-        return True
-    process = sys.modules.get(f"{library}.process")
-    return process is not None and process.current_process().name != "MainProcess"
+class _Flush:
+    """Flushes a sender that is still in use."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = weakref.ref(sender)
+
+    def __call__(self, *_: object, **__: object) -> None:
+        sender = self._sender()
+        if sender is not None:
+            sender.flush(EXIT_TIMEOUT)
 
 
-def _flush(reference: weakref.ref[Sender]) -> None:
-    sender = reference()
-    if sender is not None:
-        sender.flush(EXIT_TIMEOUT)
+def _is_child() -> bool:
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 def close_with(owner: object, sender: Sender) -> weakref.finalize[[float], object]:

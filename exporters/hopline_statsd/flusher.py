@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
@@ -17,6 +16,9 @@ _Wish = Callable[[], None] | None
 _AFTER_ERROR = 10.0
 
 
+Tick = Callable[[], float | None]
+
+
 class Flusher:
     """A daemon thread that calls `tick` when it is due. It sleeps for as long as there is nothing to send.
 
@@ -26,7 +28,7 @@ class Flusher:
         interval: Seconds between `work` and the tick that follows.
     """
 
-    def __init__(self, tick: Callable[[], float | None], interval: float) -> None:
+    def __init__(self, tick: Tick, interval: float) -> None:
         self._tick = tick
         self._interval = interval
         # SimpleQueue.put may interrupt itself (a signal handler, a finalizer): its documentation promises so.
@@ -36,9 +38,17 @@ class Flusher:
         self._thread = threading.Thread(target=self._run, name="hopline-statsd", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; an interpreter that ends starts none, and full packets go out all the same."""
-        with contextlib.suppress(RuntimeError):
-            self._thread.start()
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The interpreter ends, or the system allows no more threads.
+        """
+        self._thread.start()
+
+    @property
+    def is_aided(self) -> bool:
+        """Whether it acts by itself."""
+        return True
 
     @property
     def serves(self) -> bool:
@@ -56,7 +66,7 @@ class Flusher:
             self._wishes.put(self._now)
 
     def call(self, function: Callable[[], bool], timeout: float) -> bool:
-        """Have the thread call a function; where there is no thread, call it here.
+        """Have the thread call a function; in the thread itself, call it here.
 
         Args:
             function: What to call.
@@ -109,3 +119,40 @@ class Flusher:
     def _now(self) -> None:
         self._hurries = False
         self._again(0.0)
+
+
+class Unaided:
+    """Takes the place of a flusher where no thread may run: whoever comes by looks at the clock.
+
+    Args:
+        tick: As for a flusher.
+        interval: As for a flusher.
+    """
+
+    def __init__(self, tick: Tick, interval: float) -> None:
+        self._tick = tick
+        self._interval = interval
+        self._due: float | None = None
+
+    @property
+    def is_aided(self) -> bool:
+        """Whether it acts by itself."""
+        return False
+
+    def work(self) -> None:
+        """Say that there is something to send; do what is due."""
+        now = time.monotonic()
+        if self._due is None:
+            self._due = now + self._interval
+        elif now >= self._due:
+            delay = self._tick()
+            self._due = None if delay is None else now + delay
+
+    hurry = work
+
+    def call(self, function: Callable[[], bool], timeout: float) -> bool:
+        """Call a function, and return its result."""
+        return function()
+
+    def stop(self, timeout: float) -> None:
+        """Do nothing: there is no thread to end."""

@@ -157,7 +157,7 @@ class Dialect:
         pairs = self.separator.join(f"{key}{self.assignment}{value}" for key, value in (tags or {}).items())
         text = f"{self.opening}{pairs}{self.closing}" if pairs else ""
         head, tail = (name, text) if self.trailing else (name + text, "")
-        sampled = f"|@{number(rate).decode()}" if rate < 1 else ""
+        sampled = f"|@{rate:.15f}".rstrip("0") if rate < 1 else ""
         return f"{head}:{conversion}|{written}{sampled}{tail}".encode("ascii")
 
     def gauge(self, template: bytes, value: float) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from hopline_statsd.budget import NameBudget, Values
+from hopline_statsd.budget import NameBudget, Series, Values
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.fields import Field, Scope, text_of
 from hopline_statsd.lines import DIALECTS, dotted, segment
@@ -87,11 +87,13 @@ class Namer:
             A template that takes the value.
         """
 
-        def render(values: Values) -> bytes:
+        def render(values: Values) -> Series:
             text = f"{self._prefix}.{name.name.render(values, segment)}{suffix}"
-            tags = {
-                key: template.render(values, self.dialect.tag_value) for key, template in name.tags.items()
-            }
-            return self.dialect.template(text, line_type.type, line_type.conversion, tags, line_type.rate)
+            tags = [
+                (key, template.render(values, self.dialect.tag_value)) for key, template in name.tags.items()
+            ]
+            return text, tuple(tags)
 
-        return self._budget.name(name.rule, {field: field.text(scope) for field in name.fields}, render)
+        values = {field: field.text(scope) for field in name.fields}
+        text, tags = self._budget.name(name.rule, values, render)
+        return self.dialect.template(text, line_type.type, line_type.conversion, dict(tags), line_type.rate)

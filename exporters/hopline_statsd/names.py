@@ -116,11 +116,11 @@ class SpanNames:
         if plan is None:
             plan = self._add_plan(shape, key, span, attributes)
         duration = (span._end_time - span._start_time) / _NS_PER_MS  # type: ignore[operator]
-        if duration > MAX_VALUE:
-            self._tally.dropped(INVALID)
-            return ()
-        # Less than nothing, where a clock was set back: the call still counts as one.
-        duration = max(duration, 0.0)
+        if not 0.0 <= duration <= MAX_VALUE:
+            if duration > MAX_VALUE:
+                self._tally.dropped(INVALID)
+                return ()
+            duration = 0.0  # a clock was set back; the call still counts as one
         return (plan, duration) if isinstance(plan, bytes) else self._several(plan, attributes, duration)
 
     def _several(self, plan: tuple[Emitter, ...], attributes: Attributes, duration: float) -> Flat:

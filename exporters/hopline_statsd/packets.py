@@ -17,6 +17,10 @@ formatted by one `%`, at half the cost of formatting them one by one.
 """
 
 
+MAX_TAKEN = 4096
+"""Entries that are formatted at a time."""
+
+
 class Packets:
     """Formatted lines, in order: whole packets that wait to be sent, and the one that fills up.
 
@@ -48,15 +52,18 @@ class Packets:
         self._taken_lines = 0
         self._lost_lines = 0
 
-    def take(self, entries: Entries) -> None:
-        """Move all entries into the packet that fills up, and close it when it is full.
+    def take(self, entries: Entries) -> int:
+        """Move entries into the packet that fills up, and close it when it is full.
 
         Args:
             entries: The list that threads add to; what they add meanwhile is left for the next time.
+
+        Returns:
+            How many were moved: all, but at most 4,096.
         """
-        count = len(entries)
+        count = min(len(entries), MAX_TAKEN)
         if not count:
-            return
+            return 0
         templates, values = entries[:count:2], tuple(entries[1:count:2])
         del entries[:count]
         try:
@@ -71,6 +78,7 @@ class Packets:
             text = self._cut(text)
         self._open = text
         self.room = (self._max_packet - len(text)) * count // size | 1
+        return count
 
     def close_open(self) -> None:
         """Close the packet that fills up, however little is in it."""

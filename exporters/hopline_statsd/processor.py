@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from opentelemetry.context import Context
@@ -17,12 +16,11 @@ from opentelemetry.util.types import Attributes
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
+from hopline_statsd.guard import Guard
 from hopline_statsd.names import SpanNames
 from hopline_statsd.sender import Sender
-from hopline_statsd.stats import ERROR, StatsdStats
+from hopline_statsd.stats import StatsdStats
 from hopline_statsd.telemetry import observe
-
-_logger = logging.getLogger(__name__)
 
 _MAX_RESOURCES = 16
 
@@ -48,7 +46,7 @@ class StatsdSpanProcessor(SpanProcessor):
         self._room = self._sender.room
         self._names_by_resource: dict[int, tuple[Resource, SpanNames]] = {}
         self._current = self._names_for(Resource.get_empty())
-        self._reported: set[type[Exception]] = set()
+        self._guard = Guard("a span makes no statsd line", self._sender.tally)
         self._finalizer = close_with(self, self._sender)
         observe("hopline_statsd.processor", self._sender.stats, meter_provider)
 
@@ -83,7 +81,7 @@ class StatsdSpanProcessor(SpanProcessor):
                 if len(entries) > self._room[0]:
                     self._sender.relieve(len(lines))
         except Exception as error:  # noqa: BLE001  an error of ours must not reach the application
-            self._failed(error)
+            self._guard.caught(error)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Send the lines that are there.
@@ -114,12 +112,6 @@ class StatsdSpanProcessor(SpanProcessor):
             known = self._names_by_resource[id(resource)] = (resource, names)
         self._current = known
         return known
-
-    def _failed(self, error: Exception) -> None:
-        self._sender.tally.dropped(ERROR)
-        if type(error) not in self._reported:
-            self._reported.add(type(error))
-            _logger.warning("a span makes no statsd line; said once for each kind of error", exc_info=error)
 
 
 class RecordingSampler(Sampler):

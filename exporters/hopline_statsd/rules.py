@@ -104,7 +104,7 @@ class Rule:
         if self.unit not in UNITS:
             raise RuleError("unit", f"{self.unit!r} is none of {', '.join(UNITS)}")
         if self.type in ("g", "s") and self.value is None:
-            raise RuleError("value", f"a line of type {self.type!r} needs the attribute that holds its value")
+            raise RuleError("type", f"a line of type {self.type!r} needs the attribute that holds its value")
 
     @property
     def is_timer(self) -> bool:

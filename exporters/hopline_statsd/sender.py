@@ -17,9 +17,9 @@ from hopline_statsd import forks
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
-from hopline_statsd.flusher import Flusher
-from hopline_statsd.packets import Entries, Packets
-from hopline_statsd.stats import CLOSED, TOO_LONG, StatsdStats, Tally
+from hopline_statsd.flusher import Flusher, Unaided
+from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
+from hopline_statsd.stats import BUFFER_FULL, CLOSED, TOO_LONG, StatsdStats, Tally
 from hopline_statsd.transport import PacketTooLong, transport_for
 
 _CONNECT_TIMEOUT = 2.0
@@ -33,7 +33,8 @@ _LOCK_TIMEOUT = 1.0
 class Sender:
     """Takes lines from any thread, and sends them in packets.
 
-    To add a line: `entries.extend((template, value))`, then `relieve()` if `len(entries) > room[0]`.
+    Who is in a hurry adds lines without `put`: `entries += (template, value)`, then `relieve()` where
+    `len(entries) > room[0]`.
 
     Args:
         config: Where to send to, and within which limits.
@@ -46,16 +47,20 @@ class Sender:
         self._config = config
         self._transport = transport_for(Endpoint.parse(config.endpoint))
         self._closed = False
+        self._max_entries = max(4 * MAX_TAKEN, config.max_buffer_size // 16)
         self.begin_anew()
         forks.watch(self)
 
-    def begin_anew(self, keep: int = 0) -> None:
+    def begin_anew(self, keep: int = 0, was_told: bool = True) -> None:
         """Start as an empty sender, in a forked child: the parent sends what the child has a copy of.
 
         Args:
             keep: How many of the last entries are the child's own.
+            was_told: Whether Python was told of the fork, and so took care of its own locks. Where it was
+                not, a thread may never get to run.
         """
         self._pid = os.getpid()
+        self._may_start_thread = was_told
         del self.entries[: len(self.entries) - keep]
         self.room[0] = 0
         self.tally.begin_anew()
@@ -64,7 +69,19 @@ class Sender:
         self._transport.close()
         self._transport = transport_for(Endpoint.parse(self._config.endpoint))
         self._retry_delay, self._retry_at, self._lookup_at = 0.0, 0.0, 0.0
-        self._flusher: Flusher | None = None
+        self._flusher: Flusher | Unaided | None = None
+
+    def put(self, template: bytes, value: object) -> None:
+        """Add one line.
+
+        Args:
+            template: A template that takes one value.
+            value: The value; bytes for `%s`.
+        """
+        entries = self.entries
+        entries += (template, value)
+        if len(entries) > self.room[0]:
+            self.relieve()
 
     def relieve(self, added: int = 2) -> None:
         """Pack the lines that are there, and send one packet if one is full. Never waits.
@@ -72,18 +89,20 @@ class Sender:
         Args:
             added: How many entries the caller has just added.
         """
-        was_idle = self.room[0] == 0
-        if (was_idle or not self._room_is_wiped) and self._pid != os.getpid():
-            self.begin_anew(keep=added)
+        if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
+            self.begin_anew(added, was_told=False)
         flusher = self._flusher or self._start()
         # Whoever has the lock takes this line along, or the next line does. It may be this thread, in a
         # signal handler.
         if not self._lock.acquire(False):
+            if len(self.entries) > self._max_entries:
+                self._shed(added)
             return
         try:
+            was_idle = self.room[0] == 0
             packets = self._packets
             packets.take(self.entries)
-            self.room[0] = packets.room
+            self.room[0] = packets.room if flusher.is_aided else 0
             is_clear = not packets.waiting or self._send(1)
             if self._closed:
                 self._reject()
@@ -104,7 +123,7 @@ class Sender:
             Whether all of it was handed to the system.
         """
         if self._pid != os.getpid():
-            self.begin_anew()
+            self.begin_anew(was_told=False)
         deadline = time.monotonic() + timeout
         if self._send_all(timeout):
             return True
@@ -131,16 +150,34 @@ class Sender:
         dropped, errors = self.tally.counts()
         return StatsdStats(lines, sent_packets, sent_bytes, dropped, errors)
 
-    def _start(self) -> Flusher:
-        flusher = self._flusher = Flusher(self._tick, self._config.flush_interval)
-        if not self._closed:
-            flusher.start()
-            flush_when_child_exits(self)
-        return flusher
+    def _start(self) -> Flusher | Unaided:
+        self._flusher = self._start_flusher()
+        flush_when_child_exits(self)
+        return self._flusher
+
+    def _start_flusher(self) -> Flusher | Unaided:
+        if self._may_start_thread and not self._closed:
+            flusher = Flusher(self._tick, self._config.flush_interval)
+            try:
+                flusher.start()
+            except RuntimeError:  # the interpreter ends
+                pass
+            else:
+                return flusher
+        return Unaided(self._tick, self._config.flush_interval)
+
+    def _shed(self, added: int) -> None:
+        """Drop the latest lines: threads add them faster than the one that has the lock takes them away.
+
+        Far more than `MAX_TAKEN` entries are there, so this end of the list is nobody else's.
+        """
+        del self.entries[-added:]
+        self.tally.dropped(BUFFER_FULL, added // 2)
 
     def _reject(self) -> None:
         """Drop what comes after the end. No room, so that each line is looked at."""
-        self._packets.take(self.entries)
+        while self._packets.take(self.entries):
+            self._packets.drop_all(CLOSED)
         self._packets.drop_all(CLOSED)
         self.room[0] = 0
 
@@ -171,17 +208,21 @@ class Sender:
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
-            self._packets.take(self.entries)
-            self._packets.close_open()
-            if not self._send(sys.maxsize):
-                return False
+            left = len(self.entries)
+            while True:
+                left -= self._packets.take(self.entries)
+                if left <= 0:
+                    self._packets.close_open()
+                if not self._send(sys.maxsize):
+                    return False
+                if left <= 0:
+                    break
             # The next line finds no room, and so starts the clock of the flusher.
             self.room[0] = 0
         finally:
             self._lock.release()
-        if (
-            self.entries and self._flusher is not None
-        ):  # it came too late to be packed, and too early to find no room
+        # A line that came too late to be packed, but too early to find no room, starts it here.
+        if self.entries and self._flusher is not None:
             self._flusher.work()
         return True
 

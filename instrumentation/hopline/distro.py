@@ -22,6 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._settings import comma_separated
+from hopline.http.foreign_metrics import OtherRequestsMeterProvider
 from hopline.late_threads import LateThreads
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
@@ -31,6 +32,8 @@ _logger = getLogger(__name__)
 _DISTRIBUTION = "hopline"
 DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
+# Other instrumentors that measure the requests which hopline measures at the server.
+_WEB_FRAMEWORKS = frozenset(("django", "falcon", "fastapi", "flask", "pyramid", "starlette"))
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
 
@@ -51,6 +54,8 @@ class HoplineDistro(BaseDistro):
         """
         if _is_disabled():
             return
+        if entry_point.name in _WEB_FRAMEWORKS:
+            kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
         if _is_ours(entry_point) or entry_point.name not in _our_instrumentors():
             super().load_instrumentor(entry_point, **kwargs)
             return

@@ -76,7 +76,7 @@ def view_of_scope(scope: Mapping[str, Any], root: str) -> View:
         root: its ``root_path`` when it came in; mounted applications change it.
     """
     if (match := scope.get(_DJANGO_MATCH)) is not None:
-        return _django(match, root)
+        return _django(match, root + "".join(mount.path for mount in scope.get(_STARLETTE_ROUTES, ())))
     path = _starlette_path(scope)
     return UNKNOWN if path is None else View(f"{root}{path}", _name_of(scope.get("endpoint")))
 

@@ -58,12 +58,14 @@ def put_into(headers: MutableMapping[str, Any], context: Context) -> None:
     headers[SENT_AT] = round(time(), 6)
 
 
-def seconds_in_queue(headers: Mapping[str, Any], eta: object) -> float | None:
+def seconds_in_queue(headers: Mapping[str, Any], until: float) -> float | None:
     """How long a message has waited for a worker, or None if it does not say when it was sent.
+
+    Waiting for the moment that the task is meant for (its ``eta``) is no queueing.
 
     Args:
         headers: the message's.
-        eta: the earliest moment to run the task, in ISO 8601, if it has one: waiting for that is no queueing.
+        until: when the wait ended, in seconds since the epoch.
 
     Returns:
         Seconds, 0 or more, even if the sender's clock is ahead.
@@ -71,7 +73,7 @@ def seconds_in_queue(headers: Mapping[str, Any], eta: object) -> float | None:
     sent_at = headers.get(SENT_AT)
     if not isinstance(sent_at, (int, float)) or not isfinite(sent_at):
         return None
-    return max(time() - max(sent_at, _moment(eta)), 0.0)
+    return max(until - max(sent_at, _moment(headers.get("eta"))), 0.0)
 
 
 def _moment(eta: object) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
+from time import time
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -18,6 +19,8 @@ from hopline.celery import _words as words
 from hopline.celery._messages import HeaderGetter, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
 from hopline.http.attributes import error_type_of
+
+_WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))
 
 
 class Run:
@@ -69,7 +72,6 @@ class Running:
         state = current() if request.is_eager else None
         parent = completed(around) if request.is_eager else self._extract(vars(request))
         span = self._start(task.name, task_id, vars(request), parent)
-        span.set_attributes(_known_of(request))
         request_id, deadline = (None, None) if state is None else (state.request_id, state.deadline)
         begun = begin(request_id, context=set_span_in_context(span, parent), deadline=deadline)
         span.set_attribute(words.REQUEST_ID, begun.state.request_id or "")
@@ -127,33 +129,27 @@ class Running:
         """
         headers = request.request_dict
         parent = self._extract(headers)
-        began = request.time_start
-        span = self._start(request.task.name, request.id, headers, parent, began and int(began * 1e9))
+        span = self._start(request.task.name, request.id, headers, parent, request.time_start)
         _end(span, words.FAILURE, error)
 
     def _extract(self, headers: Mapping[str, Any]) -> Context:
         return self._extraction.context(headers, self._getter)
 
     def _start(
-        self, name: str, task_id: str, headers: Mapping[str, Any], parent: Context, start_time: int | None = None
+        self, name: str, task_id: str, headers: Mapping[str, Any], parent: Context, began: float | None = None
     ) -> Span:
         delivery = headers.get("delivery_info") or {}
         attributes = words.attributes(words.RUN, name, task_id, delivery.get("routing_key"))
-        waited = seconds_in_queue(headers, headers.get("eta"))
+        attributes.update({attribute: headers[key] for key, attribute in _WORTH_TELLING if headers.get(key)})
+        state = current(parent)
+        if state is not None and state.request_id is not None:
+            attributes[words.REQUEST_ID] = state.request_id
+        waited = seconds_in_queue(headers, began or time())
         if waited is not None:
             attributes[words.QUEUE_SECONDS] = waited
-        return self._tracer.start_span(
-            words.span_name(words.RUN, name), parent, SpanKind.CONSUMER, attributes, start_time=start_time
-        )
-
-
-def _known_of(request: Any) -> dict[str, Any]:
-    known = {
-        words.EAGER: request.is_eager or None,
-        words.HOSTNAME: request.hostname,
-        words.RETRIES: request.retries or None,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+        start_time = None if began is None else int(began * 1e9)
+        span_name = words.span_name(words.RUN, name)
+        return self._tracer.start_span(span_name, parent, SpanKind.CONSUMER, attributes, start_time=start_time)
 
 
 def _end(span: Span, state: str, error: BaseException | None, *, is_expected: bool = False) -> None:

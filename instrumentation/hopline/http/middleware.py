@@ -100,7 +100,9 @@ class ServerPatches:
         for patch in self._patches:
             patch.remove()
         following.end()
-        self._telling.telemetry = None
+        if self._telling.telemetry is not None:
+            self._telling.telemetry.instruments.close()
+            self._telling.telemetry = None
 
     def _wrap(self, app: Any) -> Any:
         return self._middleware.sharing(self._telling, app)

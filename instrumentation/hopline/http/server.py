@@ -6,7 +6,7 @@ the context that it is served in, is made here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from time import perf_counter_ns, time_ns
 from typing import Any
 
@@ -30,7 +30,7 @@ from hopline._serving import Serving
 from hopline._version import __version__
 from hopline.context import current
 from hopline.http import access_log
-from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, error_type_of
+from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value, error_type_of
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
 from hopline.http.redaction import redact_query
@@ -38,7 +38,7 @@ from hopline.http.server_attributes import (
     FUNCTION,
     HTTP_ROUTE,
     INTERFACE,
-    OUTCOME,
+    Ending,
     ServerOperations,
     known,
 )
@@ -61,9 +61,12 @@ class ServerTelemetry:
         config: how to tell it.
         tracer_provider: makes the tracer (default: the global one).
         meter_provider: makes the instruments (default: the global one).
+
+    Attributes:
+        active: the requests that are being served; connections, such as WebSockets, are not among them.
     """
 
-    __slots__ = ("_extraction", "_getter", "config", "instruments", "interface", "operations", "tracer")
+    __slots__ = ("_extraction", "_getter", "active", "config", "instruments", "interface", "operations", "tracer")
 
     def __init__(
         self,
@@ -77,7 +80,8 @@ class ServerTelemetry:
         self.operations = ServerOperations(config.words)
         self.tracer = get_tracer(name, __version__, tracer_provider, schema_url=SCHEMA_URL)
         meter = get_meter(name, __version__, meter_provider, schema_url=SCHEMA_URL)
-        self.instruments = ServerInstruments(meter, config)
+        self.active: set[ServerCall] = set()
+        self.instruments = ServerInstruments(meter, config, self._active_attributes)
         self.interface = interface
         self._extraction = Extraction()
         self._getter = FieldGetter()
@@ -97,7 +101,7 @@ class ServerTelemetry:
         if _is_told(raw.get(CALL)) or (around and _is_left_alone(around)):
             return None
         raw[CALL] = call = ServerCall(self, request)
-        if _has_server_span(around):
+        if around and _has_server_span(around):
             # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
             context = self._extraction.request_id(request, self._getter, around)
         else:
@@ -105,11 +109,15 @@ class ServerTelemetry:
         call.serving = Serving(context)
         return call
 
+    def _active_attributes(self) -> list[Mapping[str, Value]]:
+        return [call.operation.active for call in list(self.active)]
+
 
 class ServerCall:
     """One request while it is served; its methods are called in one of the steps of ``serving``.
 
     Attributes:
+        operation: what is asked for.
         serving: the request's context, to be entered for each step of serving it.
         span: its SERVER span; None if it has none.
         status: the status code of the response, once it has begun.
@@ -120,14 +128,15 @@ class ServerCall:
 
     __slots__ = (
         "_clock",
+        "_first_id",
         "_is_logged",
-        "_operation",
         "_proxied",
         "_request",
         "_start",
         "_telemetry",
         "ended",
         "function",
+        "operation",
         "route",
         "serving",
         "span",
@@ -140,8 +149,9 @@ class ServerCall:
         self._telemetry = telemetry
         self._request = request
         self._proxied = forwarded(request) if telemetry.config.trust_forwarded else _NOT_FORWARDED
-        self._operation = telemetry.operations.of(request.method, self._proxied.scheme or request.scheme)
+        self.operation = telemetry.operations.of(request.method, self._proxied.scheme or request.scheme)
         self._is_logged = True
+        self._first_id = ""
         self._start, self._clock = time_ns(), perf_counter_ns()
         self.span: Span | None = None
         self.status: int | None = None
@@ -163,16 +173,17 @@ class ServerCall:
         if config.excluded is not None and config.excluded.search(self._url()) is not None:
             self._is_logged = False
             return context
-        attributes: dict[str, Any] = telemetry.operations.attributes(self._operation, request, self._proxied)
+        attributes: dict[str, Any] = telemetry.operations.attributes(self.operation, request, self._proxied)
         attributes[INTERFACE] = telemetry.interface
-        attributes[REQUEST_ID] = _request_id(context)
+        attributes[REQUEST_ID] = self._first_id = _request_id(context)
         if config.request_headers is not None:
             attributes.update(config.request_headers.of_fields(request.fields()))
         self.span = span = telemetry.tracer.start_span(
-            self._operation.span_name, context, SpanKind.SERVER, attributes, start_time=self._start
+            self.operation.span_name, context, SpanKind.SERVER, attributes, start_time=self._start
         )
         context = otel_context.set_value(CALL, self, set_span_in_context(span, context))
-        telemetry.instruments.begin(self._operation, context)
+        if not self.operation.is_connection:
+            telemetry.active.add(self)
         if config.request_hook is not None:
             guard(config.request_hook, span, raw)
         return context
@@ -222,13 +233,12 @@ class ServerCall:
             self._log(duration, length)
 
     def _end_span(self, span: Span, duration: int, error: BaseException | None, outcome: str | None) -> None:
-        operation = self._operation
+        operation = self.operation
         route = self.route or _route_of(span)
         error_type = None if error is None else error_type_of(error)
-        told = operation.outcome(self.status, self._request.version, route, error_type)
+        told = operation.outcome(Ending(self.status, self._request.version, route, error_type, outcome))
         if span.is_recording():
-            span.set_attributes(told.span_attributes)
-            span.set_attributes(known({FUNCTION: self.function, OUTCOME: outcome, REQUEST_ID: _request_id()}))
+            span.set_attributes({**told.span_attributes, **known({FUNCTION: self.function, **self._new_id()})})
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else _description(error))
             if error is not None:
@@ -236,11 +246,18 @@ class ServerCall:
             if route is not None and getattr(span, "name", None) == operation.span_name:
                 span.update_name(f"{operation.span_name} {route}")
         span.end(self._start + duration)
-        self._telemetry.instruments.end(operation, duration, told, otel_context.get_current())
+        if not self.operation.is_connection:
+            self._telemetry.active.discard(self)
+            self._telemetry.instruments.record(duration, told, otel_context.get_current())
+
+    def _new_id(self) -> dict[str, str]:
+        """The request id, if the application has changed it."""
+        now = _request_id()
+        return {} if now == self._first_id else {REQUEST_ID: now}
 
     def _log(self, duration: int, length: int | None) -> None:
         fields = {
-            "method": self._operation.method,
+            "method": self.operation.method,
             "path": self._request.path,
             "status": self.status,
             "duration_ms": round(duration / 1e6, 3),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from opentelemetry.semconv.attributes.client_attributes import CLIENT_ADDRESS
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
@@ -26,7 +27,7 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY, URL_SCHEME
 from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_ORIGINAL
 
-from hopline.http.attributes import OTHER_METHOD, Outcome, Value, Words
+from hopline.http.attributes import OTHER_METHOD, OUTCOME, Outcome, Value, Words
 from hopline.http.forwarded import Forwarded
 from hopline.http.redaction import redact_query
 from hopline.http.server_request import ServerRequest
@@ -35,7 +36,6 @@ __all__ = ["HTTP_ROUTE"]
 
 INTERFACE = "hopline.server.interface"
 FUNCTION = "code.function.name"
-OUTCOME = "hopline.outcome"
 
 # The names before the conventions became stable, for OTEL_SEMCONV_STABILITY_OPT_IN=http/dup.
 _OLD_NAMES = {
@@ -53,6 +53,7 @@ _OLD_NAMES = {
 _TARGET = "http.target"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_CONNECTIONS = frozenset(("ws", "wss"))
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})]|([A-Za-z0-9._-]{1,255}))(?::([0-9]{1,5}))?")
 _IP = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 
@@ -64,14 +65,34 @@ _MAX_METHOD = 64
 _MAX_PORT = 65_535
 
 
-class ServerOperation:
-    """One method over one scheme: its span's name and first attributes, and the outcomes met so far."""
+class Ending(NamedTuple):
+    """How one request ended; what is None is unknown or did not happen."""
 
-    __slots__ = ("_old_names", "_outcomes", "active", "attributes", "method", "span_name")
+    status: int | None
+    """The response's status code."""
+    version: str | None
+    """The request's protocol version."""
+    route: str | None
+    """The route that was taken."""
+    error: str | None
+    """``error.type``, where the status alone does not say it."""
+    outcome: str | None
+    """Why there may be no full response, where nobody is to blame."""
+
+
+class ServerOperation:
+    """One method over one scheme: its span's name and first attributes, and the outcomes met so far.
+
+    Attributes:
+        is_connection: whether it is a WebSocket: however long that stays, the histogram of durations is not for it.
+    """
+
+    __slots__ = ("_old_names", "_outcomes", "active", "attributes", "is_connection", "method", "span_name")
 
     def __init__(self, method: str, scheme: str, words: Words) -> None:
         self._old_names = words.old_names
-        self._outcomes: dict[tuple[int | None, str | None, str | None, str | None], Outcome] = {}
+        self._outcomes: dict[Ending, Outcome] = {}
+        self.is_connection = scheme in _CONNECTIONS
         self.method = words.method(method)
         self.span_name = "HTTP" if self.method == OTHER_METHOD else self.method
         self.active: dict[str, Value] = {HTTP_REQUEST_METHOD: self.method, URL_SCHEME: scheme}
@@ -80,24 +101,15 @@ class ServerOperation:
             attributes[HTTP_REQUEST_METHOD_ORIGINAL] = method[:_MAX_METHOD]
         self.attributes = self._spoken(attributes)
 
-    def outcome(self, status: int | None, version: str | None, route: str | None, error: str | None) -> Outcome:
-        """How a response, an error or both are told.
+    def outcome(self, ending: Ending) -> Outcome:
+        """How ``ending`` is told."""
+        return self._outcomes.get(ending) or self._met(ending)
 
-        Args:
-            status: the response's status code, or None if there was no response.
-            version: the request's protocol version, if known.
-            route: the route that was taken, if known.
-            error: ``error.type``, where the status alone does not say it.
-        """
-        key = (status, version, route, error)
-        return self._outcomes.get(key) or self._met(key)
-
-    def _met(self, key: tuple[int | None, str | None, str | None, str | None]) -> Outcome:
-        status, version, route, error = key
+    def _met(self, ending: Ending) -> Outcome:
+        status, version, route, error, why = ending
         # A response of 4xx is the client's error, none of the server's.
         error = str(status) if error is None and status is not None and status >= 500 else error
-        ending = {HTTP_RESPONSE_STATUS_CODE: status, HTTP_ROUTE: route, ERROR_TYPE: error}
-        span_attributes = known(ending)
+        span_attributes = known({HTTP_RESPONSE_STATUS_CODE: status, HTTP_ROUTE: route, ERROR_TYPE: error, OUTCOME: why})
         metric_attributes = {**self.active, **span_attributes, **known({NETWORK_PROTOCOL_VERSION: version})}
         outcome = Outcome(
             span_attributes=self._spoken(span_attributes),
@@ -106,7 +118,7 @@ class ServerOperation:
             is_error=error is not None,
         )
         if len(self._outcomes) < _MAX_OUTCOMES:
-            self._outcomes[key] = outcome
+            self._outcomes[ending] = outcome
         return outcome
 
     def _spoken(self, attributes: dict[str, Value]) -> dict[str, Value]:

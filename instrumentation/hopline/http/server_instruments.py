@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, Meter, UpDownCounter
+from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.semconv.metrics.http_metrics import HTTP_SERVER_REQUEST_DURATION
 
 from hopline.http.attributes import Outcome
 from hopline.http.config import HttpConfig
-from hopline.http.server_attributes import ServerOperation
+from hopline.http.live import LiveCount, Things
 
 _DURATION = "Duration of HTTP server requests."
+_ACTIVE = "Number of active HTTP server requests."
 
 
 class ServerInstruments:
@@ -19,11 +20,12 @@ class ServerInstruments:
     Args:
         meter: makes the instruments.
         config: says the buckets, and whether the metric from before the conventions became stable is wanted too.
+        active: the requests that are being served now.
     """
 
     __slots__ = ("_active", "_duration", "_old_duration")
 
-    def __init__(self, meter: Meter, config: HttpConfig) -> None:
+    def __init__(self, meter: Meter, config: HttpConfig, active: Things) -> None:
         self._duration: Histogram = meter.create_histogram(
             HTTP_SERVER_REQUEST_DURATION,
             unit="s",
@@ -33,24 +35,20 @@ class ServerInstruments:
         self._old_duration: Histogram | None = None
         if config.words.old_names:
             self._old_duration = meter.create_histogram("http.server.duration", unit="ms", description=_DURATION)
-        self._active: UpDownCounter = meter.create_up_down_counter(
-            "http.server.active_requests", unit="{request}", description="Number of active HTTP server requests."
-        )
+        self._active = LiveCount(meter, "http.server.active_requests", "{request}", _ACTIVE, active)
 
-    def begin(self, operation: ServerOperation, context: Context) -> None:
-        """Count a request that begins; each is to be ended once by :meth:`end`."""
-        self._active.add(1, operation.active, context)
-
-    def end(self, operation: ServerOperation, nanoseconds: int, outcome: Outcome, context: Context) -> None:
-        """Count a request that has ended, and record its duration.
+    def record(self, nanoseconds: int, outcome: Outcome, context: Context) -> None:
+        """Record one request.
 
         Args:
-            operation: what it began with.
             nanoseconds: its duration, which is its span's.
             outcome: how it ended.
             context: the context that its span is current in, for exemplars.
         """
-        self._active.add(-1, operation.active, context)
         self._duration.record(nanoseconds / 1e9, outcome.metric_attributes, context)
         if self._old_duration is not None:
             self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes, context)
+
+    def close(self) -> None:
+        """Report nothing any more when metrics are collected."""
+        self._active.close()

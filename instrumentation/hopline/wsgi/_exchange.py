@@ -25,15 +25,20 @@ class Exchange:
         call: the request.
         environ: the server's.
         start_response: the server's.
+
+    Attributes:
+        serving: the request's context.
+        length: how many bytes the server has read of what the application returned.
     """
 
-    __slots__ = ("_call", "_declared", "_environ", "_start_response", "_write", "length", "serving")
+    __slots__ = ("_call", "_declared", "_environ", "_start_response", "_write", "_written", "length", "serving")
 
     def __init__(self, call: ServerCall, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
         self._call = call
         self._environ = environ
         self._start_response = start_response
         self._write: Write | None = None
+        self._written = 0
         self._declared: int | None = None
         self.serving = call.serving
         self.length = 0
@@ -52,7 +57,7 @@ class Exchange:
 
     def write(self, data: bytes) -> object:
         """What the application may call to send ``data`` rather than to return it."""
-        self.length += len(data)
+        self._written += len(data)
         write = self._write
         return None if write is None else write(data)
 
@@ -67,13 +72,13 @@ class Exchange:
     def fail(self, error: BaseException) -> None:
         """End the call with what the application raised."""
         guard(self._view)
-        guard(self._call.fail, error, self.length)
+        guard(self._call.fail, error, self._sent())
 
     def finish(self) -> None:
         """End the call, unless it has ended."""
         if not self._call.ended:
             guard(self._view)
-            guard(self._call.finish, 0 if self._environ.get("REQUEST_METHOD") == "HEAD" else self.length)
+            guard(self._call.finish, self._sent())
 
     def abandon(self) -> None:
         """End a call whose response was never closed."""
@@ -87,6 +92,7 @@ class Exchange:
             return []  # for the server to refuse
         code = int(status[:3]) if status[:3].isdigit() else None
         self._call.respond(code, headers, (self._environ, status, headers))
+        self._view()  # now already: Flask forgets the request before the response is closed
         has_id = False
         for name, value in headers:
             field = name.lower()
@@ -98,8 +104,13 @@ class Exchange:
             return headers
         return [*headers, (HEADER, state.request_id)]
 
+    def _sent(self) -> int:
+        # What an application returns to a HEAD request, the server does not send.
+        return 0 if self._environ.get("REQUEST_METHOD") == "HEAD" else self._written + self.length
+
     def _view(self) -> None:
-        self._call.route, self._call.function = view_of_environ(self._environ)
+        if self._call.route is None:
+            self._call.route, self._call.function = view_of_environ(self._environ)
 
     def _file(self, result: Any) -> Any:
         self.length = self._declared or 0

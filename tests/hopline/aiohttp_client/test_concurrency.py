@@ -81,9 +81,7 @@ async def cancelled_before_the_header(session, site):
     return task
 
 
-@pytest.mark.parametrize(
-    "begin", [cancelled_before_it_is_sent, cancelled_in_the_queue, cancelled_before_the_header]
-)
+@pytest.mark.parametrize("begin", [cancelled_before_it_is_sent, cancelled_in_the_queue, cancelled_before_the_header])
 async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetry, site, begin):
     instrument()
     resolver = LoopbackResolver()
@@ -101,9 +99,10 @@ async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetr
     assert span.status.status_code is StatusCode.UNSET
     assert "error.type" not in span.attributes
     assert telemetry.points(DURATION)[0].attributes[OUTCOME] == "cancelled"
-    assert telemetry.points("http.client.active_requests") == [] or telemetry.point(
-        "http.client.active_requests"
-    ).value == 0
+    assert (
+        telemetry.points("http.client.active_requests") == []
+        or telemetry.point("http.client.active_requests").value == 0
+    )
 
 
 async def test_a_request_that_is_given_up_without_being_awaited_to_its_end_is_cancelled(instrument, telemetry, site):

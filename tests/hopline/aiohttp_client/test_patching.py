@@ -84,7 +84,12 @@ async def test_nothing_stays_patched(instrument, site):
 
     AioHttpClientInstrumentor().uninstrument()
 
-    patched = (aiohttp.ClientSession, aiohttp.ClientResponse, aiohttp.BaseConnector, aiohttp.client_proto.ResponseHandler)
+    patched = (
+        aiohttp.ClientSession,
+        aiohttp.ClientResponse,
+        aiohttp.BaseConnector,
+        aiohttp.client_proto.ResponseHandler,
+    )
     assert [
         (each, name) for each in patched for name, value in vars(each).items() if isinstance(value, wrapt.ObjectProxy)
     ] == []
@@ -196,7 +201,10 @@ async def test_a_list_of_configs_that_the_application_shares_is_not_changed(inst
     shared = [a_users_config([])]
     instrument()
 
-    async with aiohttp.ClientSession(trace_configs=shared) as first, aiohttp.ClientSession(trace_configs=shared) as second:
+    async with (
+        aiohttp.ClientSession(trace_configs=shared) as first,
+        aiohttp.ClientSession(trace_configs=shared) as second,
+    ):
         await fetch(first, site.url)
         await fetch(second, site.url)
 
@@ -255,6 +263,10 @@ async def test_the_users_receivers_on_our_config_may_keep_what_they_like_on_its_
 def test_the_entry_point_leads_to_the_instrumentor():
     from importlib.metadata import entry_points
 
-    (point,) = entry_points(group="opentelemetry_instrumentor", name="aiohttp-client", value="hopline.aiohttp_client:AioHttpClientInstrumentor")
+    (point,) = entry_points(
+        group="opentelemetry_instrumentor",
+        name="aiohttp-client",
+        value="hopline.aiohttp_client:AioHttpClientInstrumentor",
+    )
 
     assert point.load() is AioHttpClientInstrumentor

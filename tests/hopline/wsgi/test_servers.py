@@ -1,0 +1,122 @@
+"""Each server under `opentelemetry-instrument`: nothing in the application, one span and one id for each request."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+
+import pytest
+
+from tests.collector import Collector
+from tests.programs import Program, environment, free_port, instrumented, run
+
+TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+WSGIREF = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, app).serve_forever()"
+WERKZEUG = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, app, threaded=True)"
+GEVENT = "from gevent.pywsgi import WSGIServer; WSGIServer(('127.0.0.1', {port}), app).serve_forever()"
+
+SERVERS = {
+    "wsgiref": ["-c", f"from tests.sites.wsgi_site import app; {WSGIREF}"],
+    "werkzeug": ["-c", f"from tests.sites.wsgi_site import app; {WERKZEUG}"],
+    "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "tests.sites.wsgi_site:app"],
+    "gevent": ["-c", f"from gevent import monkey; monkey.patch_all(); from tests.sites.wsgi_site import app; {GEVENT}"],
+    "gunicorn sync": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", "2", "tests.sites.wsgi_site:app"],
+    "gunicorn preload": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "--preload", "tests.sites.wsgi_site:app"],
+    "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.wsgi_site:app"],
+    "gunicorn gevent": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gevent", "tests.sites.wsgi_site:app"],
+    "hypercorn": ["-m", "hypercorn", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.wsgi_site:app"],
+}
+
+
+def get(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    answer = response.status, response.read().decode(), response.headers.get("X-Request-Id")
+    connection.close()
+    return answer
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server):
+    port = free_port()
+    command = [part.format(port=port) for part in SERVERS[server]]
+
+    with (
+        Collector() as collector,
+        Program(instrumented(*command), environment(collector.endpoint), port) as program,
+    ):
+        answers = [get(port, path) for path in ("/?a=1", "/stream", "/file")]
+        failed = get(port, "/boom")
+        spans = collector.wait_for(4)
+        said = program.output
+
+    assert answers == [(200, "abc abc", "abc"), (200, "abc\n" * 3, "abc"), (200, "a file\n" * 10_000, "abc")]
+    assert failed[0] == 500
+    assert {(span.kind, span.scope, span.trace_id, span.parent_id) for span in spans} == {
+        ("SERVER", "hopline.wsgi", TRACE_ID, PARENT_ID)
+    }
+    assert sorted((span["url.path"], span["http.response.status_code"], span["error.type"]) for span in spans) == [
+        ("/", 200, None),
+        ("/boom", 500, "RuntimeError"),
+        ("/file", 200, None),
+        ("/stream", 200, None),
+    ]
+    assert {(span["hopline.request_id"], span["client.address"]) for span in spans} == {("abc", "127.0.0.1")}
+    assert "hopline:" not in said
+
+
+def test_the_servers_are_patched_only_where_they_are_imported(run_python):
+    said = run_python(
+        """
+        import sys
+        from hopline.wsgi import WsgiInstrumentor
+        WsgiInstrumentor().instrument()
+        servers = ("wsgiref.handlers", "werkzeug", "gunicorn", "waitress", "gevent", "hypercorn", "django", "starlette")
+        print([name for name in servers if name in sys.modules])
+        """
+    )
+
+    assert said.strip() == "[]"
+
+
+def test_a_server_that_runs_serves_on_when_it_is_no_longer_instrumented():
+    program = """
+import http.client, sys, threading
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from waitress.server import create_server
+from hopline.wsgi import WsgiInstrumentor
+from tests.sites.wsgi_site import app
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+instrumentor = WsgiInstrumentor()
+
+def serve():
+    server = create_server(lambda *arguments: [] if arguments[1]("200 OK", []) is None else [b"x"], port=0)
+    threading.Thread(target=server.run, daemon=True).start()
+    return server
+
+def get(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.effective_port)
+    connection.request("GET", "/")
+    has_id = "X-Request-Id" in connection.getresponse().headers
+    connection.close()
+    return has_id
+
+instrumentor.instrument(tracer_provider=provider)
+server = serve()
+first = get(server)
+instrumentor.uninstrument()
+second, third = get(server), get(serve())
+instrumentor.instrument(tracer_provider=provider)
+print(first, second, third, get(server), get(serve()), len(exporter.get_finished_spans()))
+"""
+    said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1"))
+
+    assert said.split() == ["True", "False", "False", "True", "True", "3"]

@@ -1,0 +1,99 @@
+import pytest
+
+from hopline_statsd.rules import Naming, Rule, RuleSet
+from tests.hopline_statsd.spans import CALL, end_span
+
+
+def flushed_names(processor, listener, count):
+    assert processor.force_flush()
+    assert listener.wait_for(count)
+    return {line.partition(":")[0] for line in listener.lines}
+
+
+def test_a_process_makes_no_more_names_than_allowed_and_warns_once(make_processor, listener, caplog):
+    processor = make_processor(max_names=100)
+
+    for number in range(500):
+        end_span(processor, {**CALL, "server.address": f"host{number}.example"})
+
+    names = flushed_names(processor, listener, 500)
+    assert len(names) <= 100
+    assert "my.prefix.requests.host0-example.POST.200" in names
+    assert "my.prefix.requests.other.POST.200" in names
+    (warning,) = caplog.records
+    assert "OTEL_EXPORTER_STATSD_MAX_NAMES" in warning.getMessage()
+    assert "{host} of rule 'http.client'" in warning.getMessage()
+
+
+def test_names_that_were_made_before_stay_when_the_budget_is_used_up(make_processor, listener):
+    processor = make_processor(max_names=20)
+    for number in range(100):
+        end_span(processor, {**CALL, "server.address": f"host{number}"})
+
+    end_span(processor, {**CALL, "server.address": "host1"})
+
+    flushed_names(processor, listener, 101)
+    assert listener.lines[-1] == "my.prefix.requests.host1.POST.200:12.500|ms"
+
+
+def test_the_field_that_varies_most_is_merged(make_processor, listener):
+    processor = make_processor(max_names=100)
+
+    for number in range(300):
+        end_span(processor, {**CALL, "http.response.status_code": number, "server.address": f"h{number % 2}"})
+
+    names = flushed_names(processor, listener, 300)
+    assert {"my.prefix.requests.h0.POST.other", "my.prefix.requests.h1.POST.other"} <= names
+
+
+def test_when_every_field_varies_all_of_them_are_merged(make_processor, listener):
+    processor = make_processor(max_names=20)
+
+    for number in range(400):
+        end_span(
+            processor,
+            {
+                "http.request.method": f"M{number}",
+                "server.address": f"h{number}",
+                "http.response.status_code": number,
+            },
+        )
+
+    names = flushed_names(processor, listener, 400)
+    assert len(names) <= 20
+    assert "my.prefix.requests.other.other.other" in names
+
+
+def test_tags_count_as_names(make_processor, listener):
+    processor = make_processor(max_names=10, dialect="dogstatsd")
+
+    for number in range(50):
+        end_span(processor, {**CALL, "server.address": f"h{number}"})
+
+    flushed_names(processor, listener, 50)
+    assert len({line.partition("#")[2] for line in listener.lines}) <= 10
+    assert any("host:other" in line for line in listener.lines)
+
+
+def test_a_name_without_fields_needs_no_budget(make_processor, listener):
+    rules = RuleSet(spans=(*(Rule(f"r{number}", Naming(f"r{number}"), type="c") for number in range(15)),))
+    processor = make_processor(max_names=10, rules=rules)
+
+    end_span(processor, {})
+
+    assert len(flushed_names(processor, listener, 15)) == 15
+
+
+@pytest.mark.parametrize("varying", ["server.address", "another"])
+def test_caches_stay_bounded_whatever_varies(make_processor, varying):
+    processor = make_processor(max_names=10)
+    names = processor._current[1]
+
+    for number in range(9000):
+        key = varying if varying == "server.address" else f"attribute{number}"
+        end_span(processor, {**CALL, key: f"v{number}"})
+
+    names = processor._current[1]
+    plans = sum(len(shape.plans) for shapes in names._shapes.values() for shape in shapes.values())
+    assert plans <= 8192
+    assert all(len(shapes) <= 512 for shapes in names._shapes.values())

@@ -1,0 +1,186 @@
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from hopline_statsd import StatsdClient, StatsdConfig, forks
+from hopline_statsd.listener import StatsdListener
+
+DEADLINE = 60.0
+PROGRAMS = "tests.hopline_statsd.programs"
+
+
+def environment(listener, **more):
+    return {**os.environ, "OTEL_EXPORTER_STATSD_ENDPOINT": listener.endpoint, **more}
+
+
+def until(condition):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=["udp", "tcp"])
+def any_listener(request):
+    with StatsdListener(f"{request.param}://127.0.0.1:0") as listener:
+        yield listener
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.parametrize("how", ["fork", "c", "multiprocessing-fork", "multiprocessing-spawn"])
+def test_forked_children_send_their_own_lines_and_no_line_is_sent_twice(any_listener, how):
+    if how == "c" and not forks.number_wiped_by_fork()[1]:
+        pytest.skip("the system cannot wipe memory in a child")
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"{PROGRAMS}.forking", how],
+        env=environment(any_listener),
+        check=True,
+        timeout=DEADLINE,
+    )
+
+    expected = {
+        "app.sent.before:1|c",
+        *(f"app.waiting.{number}:1|c" for number in range(10)),
+        *(f"app.child{index}.{number}:1|c" for index in range(3) for number in range(100)),
+        "app.sent.after:1|c",
+    }
+    any_listener.wait_for(len(expected))
+    assert Counter(any_listener.lines) == Counter(expected)
+
+
+def test_where_memory_cannot_be_wiped_the_process_id_is_looked_at(monkeypatch, listener):
+    monkeypatch.setattr(forks.sys, "platform", "elsewhere")
+    client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p"))
+    monkeypatch.undo()
+    client.increment("parent")
+
+    child = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
+    while not client.stats().lines:
+        client.increment("child")
+    client.flush()
+
+    listener.wait_for(client.stats().lines)
+    assert set(listener.lines) == {"p.child:1|c"}
+    client.close()
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def get(path, url):
+    connection = UnixConnection(path)
+    try:
+        connection.request("GET", url)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def answers(path):
+    try:
+        return get(path, "/up") == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener, tmp_path, preload):
+    pytest.importorskip("gunicorn")
+    path = f"{tmp_path}/web"
+    command = [sys.executable, "-m", "gunicorn", f"{PROGRAMS}.wsgi_app", "--bind", f"unix:{path}"]
+    command += ["--workers", "2", "--log-level", "warning", "--no-control-socket", *(["--preload"] * preload)]
+    server = subprocess.Popen(command, env=environment(listener), stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: server.poll() is not None or answers(path))
+        for number in range(40):
+            assert get(path, f"/r{number}") == 200
+        server.send_signal(signal.SIGTERM)
+        _, errors = server.communicate(timeout=DEADLINE)
+    finally:
+        server.kill()
+        server.wait()
+
+    assert server.returncode == 0, errors
+    loaded = 1 if preload else 2
+    listener.wait_for(40 + loaded + 1)
+    counts = Counter(listener.lines)
+    assert {line: counts[line] for line in counts if "request.r" in line} == {
+        f"app.request.r{number}:1|c": 1 for number in range(40)
+    }
+    assert counts["app.loaded:1|c"] == loaded
+    assert counts["app.request.up:1|c"] >= 1
+
+
+def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(listener, tmp_path):
+    pytest.importorskip("celery")
+    (tmp_path / "control").mkdir()
+    env = environment(listener, CELERY_FOLDER=str(tmp_path))
+    module = f"{PROGRAMS}.celery_app"
+    send = f"from {module} import work\nfor number in range(40): work.delay(number)"
+    worker = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        module,
+        "worker",
+        "--pool",
+        "prefork",
+        "--concurrency",
+        "2",
+    ]
+    quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    server = subprocess.Popen([*worker, *quiet], env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        subprocess.run([sys.executable, "-c", send], env=env, check=True, timeout=DEADLINE)
+        results = lambda: list(tmp_path.glob("celery-task-meta-*"))  # noqa: E731
+        until(lambda: server.poll() is not None or len(results()) == 40)
+        server.send_signal(signal.SIGTERM)
+        _, errors = server.communicate(timeout=DEADLINE)
+    finally:
+        server.kill()
+        server.wait()
+
+    assert len(results()) == 40, errors
+    listener.wait_for(40 + 2)
+    counts = Counter(listener.lines)
+    assert {line: counts[line] for line in counts if ".task." in line} == {
+        f"app.task.{number}:1|c": 1 for number in range(40)
+    }
+    assert counts["app.loaded:1|c"] == 2  # the worker's and the sending process's
+
+
+def test_a_line_sent_at_the_very_end_of_the_interpreter_arrives(listener):
+    program = (
+        "import atexit, os\n"
+        "from hopline_statsd import StatsdClient\n"
+        "atexit.register(lambda: client.increment('at.exit'))\n"
+        "client = StatsdClient()\n"
+        "atexit.register(lambda: client.increment('before.exit'))\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(listener, OTEL_EXPORTER_STATSD_PREFIX="app"),
+        check=True,
+        timeout=DEADLINE,
+    )
+
+    assert listener.wait_for(1)
+    assert listener.lines == ["app.before.exit:1|c"]

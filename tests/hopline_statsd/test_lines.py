@@ -1,0 +1,166 @@
+"""Whatever goes in, what comes out parses back into exactly the lines meant."""
+
+import re
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.trace import SpanKind
+
+from hopline_statsd import StatsdConfig
+from hopline_statsd.budget import NameBudget
+from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, number, segment
+from hopline_statsd.names import SpanNames
+from hopline_statsd.packets import Packets
+from hopline_statsd.parse import parse_line, parse_packet
+from hopline_statsd.stats import Tally
+from tests.hopline_statsd.spans import end_span
+
+SEGMENT = re.compile(r"[A-Za-z0-9_-]{1,200}")
+NASTY = st.one_of(
+    st.text(max_size=300),
+    st.text(alphabet=":|@#.,;=[]/\\ \t\r\n\0%{}\x7fé漢", max_size=50),
+    st.sampled_from(["", " ", ".", "...", "x" * 10_000, "\n", "%s", "%", "a\nb:1|c", "::1", "/", "//"]),
+)
+DIALECT = st.sampled_from(sorted(DIALECTS))
+NUMBER = st.floats(min_value=-MAX_VALUE, max_value=MAX_VALUE) | st.integers(-(10**15), 10**15)
+
+
+@given(NASTY)
+def test_a_segment_holds_nothing_that_means_something_to_a_server(text):
+    assert SEGMENT.fullmatch(segment(text))
+
+
+@given(NASTY)
+def test_a_segment_is_what_etsy_statsd_stores(text):
+    made = segment(text)
+
+    stored = re.sub(r"\s+", "_", made).replace("/", "-")
+    assert re.sub(r"[^a-zA-Z_\-0-9.;=]", "", stored) == made
+
+
+@given(NASTY)
+def test_a_dotted_name_is_made_of_segments(text):
+    assert all(SEGMENT.fullmatch(part) for part in dotted(text).split(".") if dotted(text))
+
+
+@given(NUMBER)
+def test_a_number_is_read_back_without_an_exponent(value):
+    text = number(value).decode()
+
+    assert set(text) <= set(string.digits + "-.")
+    assert float(text) == pytest.approx(value, abs=1e-9)
+
+
+@given(
+    DIALECT, NASTY, st.dictionaries(NASTY, NASTY, max_size=4), NUMBER, st.sampled_from(["ms", "c", "h", "d"])
+)
+def test_a_line_is_read_back_as_it_was_meant(dialect_name, name, tags, value, type_):
+    dialect = DIALECTS[dialect_name]
+    cleaned = {dialect.tag_key(key): dialect.tag_value(text) for key, text in tags.items()}
+    cleaned = cleaned if dialect.has_tags else {}
+
+    template = dialect.template(segment(name), type_, "%s", cleaned, 0.25)
+    sample = parse_line((template % number(value)).decode())
+
+    assert (sample.name, sample.tags, sample.rate) == (segment(name), cleaned, 0.25)
+    assert float(sample.value) == pytest.approx(value, abs=1e-9)
+    assert sample.type == (type_ if type_ in dialect.types else "ms")
+
+
+@given(DIALECT, NUMBER, st.floats(-100, 100))
+def test_a_gauge_ends_up_at_its_value_whatever_it_was_before(dialect_name, value, before):
+    dialect = DIALECTS[dialect_name]
+    lines = dialect.gauge(dialect.template("depth", "g", "%s"), value).split(PAIR)
+
+    level = before
+    for line in lines:
+        sample = parse_line(line.decode())
+        sets = sample.sets or dialect.signed_gauges
+        level = float(sample.value) if sets else level + float(sample.value)
+
+    assert level == pytest.approx(value, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(DIALECT, NASTY, NASTY, NASTY, NASTY)
+def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, host, method, status, service):
+    config = StatsdConfig(dialect=dialect)
+    lines: list[bytes] = []
+
+    class Collect:
+        def on_start(self, span, parent_context=None):
+            pass
+
+        def _on_ending(self, span):
+            pass
+
+        def on_end(self, span):
+            names = SpanNames(config, {"service.name": service}, NameBudget(2000), Tally())
+            flat = names.lines(span)
+            lines.extend(template % value for template, value in zip(flat[::2], flat[1::2], strict=True))
+
+        def shutdown(self):
+            pass
+
+    end_span(
+        Collect(),
+        {"http.request.method": method or "GET", "server.address": host, "error.type": status},
+        kind=SpanKind.CLIENT,
+    )
+
+    (line,) = lines
+    assert b"\n" not in line
+    sample = parse_line(line.decode("ascii"))
+    assert sample.type == "ms"
+    assert float(sample.value) == 12.5
+    parts = sample.name.split(".")
+    assert len(parts) == (5 if dialect == "plain" else 2)
+    assert all(SEGMENT.fullmatch(part) for part in parts)
+    assert list(sample.tags) == ([] if dialect == "plain" else ["host", "method", "status"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(string.ascii_letters, min_size=1, max_size=120), st.floats(0, 1e9)), max_size=60
+    ),
+    st.integers(64, 400),
+    st.lists(st.integers(1, 7), max_size=20),
+)
+def test_packets_hold_exactly_the_lines_that_fit_in_order(lines, size, chunks):
+    tally = Tally()
+    packets = Packets(size, 1_000_000, tally)
+    entries: list[object] = []
+
+    for number_, (name, value) in enumerate(lines):
+        entries += (name.encode() + b":%.3f|ms", value)
+        if chunks and number_ % chunks[number_ % len(chunks)] == 0:
+            packets.take(entries)
+    packets.take(entries)
+    packets.close_open()
+
+    expected = [f"{name}:{value:.3f}|ms" for name, value in lines]
+    fitting = [line for line in expected if len(line) <= size]
+    made = list(packets.waiting)
+    assert all(len(packet) <= size for packet in made)
+    written = [
+        f"{sample.name}:{sample.value}|{sample.type}" for packet in made for sample in parse_packet(packet)
+    ]
+    assert written == fitting
+    assert tally.counts()[0].get("too_long", 0) == len(expected) - len(fitting)
+
+
+@pytest.mark.parametrize("line", ["", "a", "a:1", "a|c", ":1|c", "a:|c", "a:x|c", "a:1|c|@x", "a:1,5|ms"])
+def test_what_is_no_statsd_line_is_not_read(line):
+    with pytest.raises(ValueError):  # noqa: PT011  whatever it says
+        parse_line(line)
+
+
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_no_tags_are_written_where_there_are_none(dialect):
+    assert DIALECTS[dialect].template("a", "c", "%s") == b"a:%s|c"
+
+
+def test_a_small_sample_rate_is_written_without_an_exponent():
+    assert DIALECTS["plain"].template("a", "c", "%s", rate=0.00001) == b"a:%s|c|@0.00001"

@@ -1,0 +1,347 @@
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from hopline_statsd import StatsdClient, StatsdConfig
+from hopline_statsd.listener import StatsdListener
+
+DEADLINE = 10.0
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def until(condition, deadline=DEADLINE):
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture(params=["udp", "udp6", "unix", "unixstream", "tcp"])
+def any_listener(request, tmp_path):
+    if request.param == "udp6" and not has_ipv6():
+        pytest.skip("there is no IPv6 loopback")
+    endpoint = {
+        "udp6": "udp6://[::1]:0",
+        "unix": f"unix://{tmp_path}/s",
+        "unixstream": f"unixstream://{tmp_path}/s",
+    }
+    with StatsdListener(endpoint.get(request.param, f"{request.param}://127.0.0.1:0")) as listener:
+        yield listener
+
+
+def client_of(listener, **settings):
+    return StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p", **settings))
+
+
+def test_every_line_arrives_over_every_transport(any_listener):
+    client = client_of(any_listener)
+
+    for number in range(10_000):
+        client.timing("t", number)
+    assert client.flush()
+
+    assert any_listener.wait_for(10_000)
+    assert any_listener.lines == [f"p.t:{number}.000|ms" for number in range(10_000)]
+    client.close()
+
+
+def test_a_quiet_process_is_not_silent(any_listener):
+    client = client_of(any_listener, flush_interval=0.05)
+
+    client.timing("first", 1)
+    assert any_listener.wait_for(1)
+    client.timing("second", 2)
+    assert any_listener.wait_for(2)
+
+    assert any_listener.lines == ["p.first:1.000|ms", "p.second:2.000|ms"]
+    client.close()
+
+
+@pytest.mark.parametrize("size", [64, 512, 1432])
+def test_packets_are_filled_and_no_line_is_torn(listener, size):
+    client = client_of(listener, max_packet_size=size)
+    lines = [f"p.t{'x' * (number % 40)}:{number}.000|ms" for number in range(2000)]
+
+    for number in range(2000):
+        client.timing(f"t{'x' * (number % 40)}", number)
+    assert client.flush()
+
+    assert listener.wait_for(2000)
+    assert listener.lines == lines
+    packets = list(listener.packets)
+    assert max(map(len, packets)) <= size
+    first_lines = [packet.partition(b"\n")[0] for packet in packets[1:]]
+    assert all(len(packet) + 1 + len(line) > size for packet, line in zip(packets, first_lines, strict=False))
+
+
+def test_a_line_longer_than_a_packet_is_counted_and_dropped(listener):
+    client = client_of(listener, max_packet_size=64)
+
+    for name in ("a", "b" * 100, "c", "d" * 100, "e" * 100):
+        client.timing(name, 1)
+    assert client.flush()
+
+    assert listener.wait_for(2)
+    assert listener.lines == ["p.a:1.000|ms", "p.c:1.000|ms"]
+    assert client.stats().dropped == {"too_long": 3}
+    assert client.stats().lines == 2
+    client.close()
+
+
+def test_a_packet_that_the_network_refuses_for_its_length_is_counted_and_dropped(tmp_path):
+    with StatsdListener(f"unix://{tmp_path}/s") as listener:
+        client = client_of(listener, max_packet_size=65_507)
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        client._sender._transport.adopt(
+            client._sender._transport.connect([(socket.AF_UNIX, f"{tmp_path}/s")], 1)
+        )
+        client._sender._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        probe.close()
+
+        for number in range(5000):
+            client.timing("t", number)
+        client.flush()
+        client.timing("last", 1)
+        assert client.flush()
+
+        assert listener.wait_for(1)
+        assert "p.last:1.000|ms" in listener.lines
+        assert client.stats().dropped["too_long"] + client.stats().lines == 5001
+        client.close()
+
+
+def test_a_server_that_comes_up_late_gets_the_lines_that_waited(tmp_path):
+    endpoint = f"unixstream://{tmp_path}/s"
+    client = StatsdClient(StatsdConfig(endpoint=endpoint, prefix="p", flush_interval=0.02))
+    client.timing("early", 1)
+    until(lambda: client.stats().errors)
+
+    with StatsdListener(endpoint) as listener:
+        assert listener.wait_for(1)
+
+        assert listener.lines == ["p.early:1.000|ms"]
+        client.close()
+
+
+@pytest.mark.parametrize("scheme", ["unix", "unixstream", "tcp"])
+def test_a_server_that_is_restarted_is_connected_to_again(scheme, tmp_path):
+    where = "tcp://127.0.0.1:0" if scheme == "tcp" else f"{scheme}://{tmp_path}/s"
+    with StatsdListener(where) as listener:
+        endpoint = listener.endpoint
+        client = StatsdClient(StatsdConfig(endpoint=endpoint, prefix="p", flush_interval=0.02))
+        client.timing("before", 1)
+        assert listener.wait_for(1)
+
+    with StatsdListener(endpoint) as listener:
+        client.timing("after", 2)
+
+        assert listener.wait_for(1)
+        assert listener.lines == ["p.after:2.000|ms"]
+        client.close()
+
+
+def test_a_line_of_which_a_server_got_a_part_is_sent_again_whole():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = StatsdClient(
+            StatsdConfig(
+                endpoint=f"tcp://127.0.0.1:{server.getsockname()[1]}", prefix="p", flush_interval=0.02
+            )
+        )
+        client.timing("t", 0)
+        connection, _ = server.accept()
+        number = 0
+        until_full = time.monotonic() + DEADLINE
+        while not client._sender._transport._written:  # some of a packet is written, the rest finds no room
+            number += 1
+            client.timing("t", number)
+            assert time.monotonic() < until_full
+        received = read_some(connection, 2_000_000)
+        connection.close()
+        connection, _ = server.accept()
+        second = threading.Thread(target=lambda: received.extend(b"|lost|" + read_all(connection)))
+        second.start()
+        client.close(timeout=DEADLINE)
+        second.join()
+        connection.close()
+
+    first, _, rest = bytes(received).partition(b"|lost|")
+    whole = first[: first.rfind(b"\n") + 1] + rest
+    numbers = [int(line.split(b":")[1].split(b".")[0]) for line in whole.splitlines()]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == number
+    assert rest.startswith(b"p.t:")
+
+
+def read_some(connection, most):
+    connection.settimeout(0.3)
+    data = bytearray()
+    try:
+        while len(data) < most and (chunk := connection.recv(4096)):
+            data += chunk
+            if len(data) > 65_536:
+                break
+    except TimeoutError:
+        return data
+    return data
+
+
+def read_all(connection):
+    connection.settimeout(DEADLINE)
+    data = b""
+    while chunk := connection.recv(65_536):
+        data += chunk
+    return data
+
+
+def test_a_server_that_takes_nothing_costs_the_oldest_lines_not_the_application(tmp_path):
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(path)
+        client = StatsdClient(StatsdConfig(endpoint=f"unix://{path}", prefix="p", max_buffer_size=65_536))
+
+        for number in range(50_000):
+            client.timing("t", number)
+        assert not client.flush(timeout=0.05)
+
+        stats = client.stats()
+        waiting = 50_000 - stats.lines - stats.dropped["buffer_full"]
+        assert 0 < waiting * len("p.t:49999.000|ms\n") <= 65_536 + 2 * 8192
+        client.close(timeout=0.05)
+        assert client.stats().dropped["closed"] == waiting
+
+
+def test_a_full_socket_is_waited_for_when_flushing(tmp_path):
+    path = f"{tmp_path}/s"
+    received: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as slow:
+        slow.bind(path)
+        slow.settimeout(DEADLINE)
+        client = StatsdClient(StatsdConfig(endpoint=f"unix://{path}", prefix="p", max_packet_size=512))
+        for number in range(5000):
+            client.timing("t", number)
+
+        def read() -> None:
+            while b"p.t:4999." not in b"".join(received[-1:]):
+                received.append(slow.recv(65_536))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert client.flush(timeout=DEADLINE)
+        reader.join()
+        client.close()
+
+    lines = b"\n".join(received).decode().split("\n")
+    assert lines == [f"p.t:{number}.000|ms" for number in range(5000)]
+
+
+def test_a_name_that_does_not_resolve_loses_nothing_but_old_lines(monkeypatch):
+    client = StatsdClient(StatsdConfig(endpoint="udp://statsd.invalid:8125", prefix="p", flush_interval=0.02))
+
+    client.timing("t", 1)
+    until(lambda: client.stats().errors)
+
+    assert client.stats().lines == 0
+    assert client.stats().dropped == {}
+    client.close(timeout=0.2)
+    assert client.stats().dropped == {"closed": 1}
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, "\u2025.example"])
+def test_a_host_that_no_name_server_could_know_is_an_error_of_the_socket(host):
+    client = StatsdClient(StatsdConfig(endpoint=f"udp://{host}:8125", prefix="p"))
+
+    client.timing("t", 1)
+
+    assert not client.flush(timeout=5)
+    assert client.stats().errors
+    client.close(timeout=0.1)
+
+
+def test_a_name_is_looked_up_again_when_it_is_time(monkeypatch):
+    with StatsdListener() as old, StatsdListener() as new:
+        found = [old]
+        real = socket.getaddrinfo
+
+        def look_up(host, port, *rest, **more):
+            if host != "statsd.test":
+                return real(host, port, *rest, **more)
+            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", found[0].port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
+        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
+        client.timing("one", 1)
+        assert old.wait_for(1)
+
+        found[0] = new
+        client.timing("two", 2)
+        assert new.wait_for(1)
+
+        assert new.lines == ["p.two:2.000|ms"]
+        client.close()
+
+
+def test_nobody_listening_costs_only_what_was_sent_meanwhile():
+    with StatsdListener() as listener:
+        endpoint = listener.endpoint
+    client = StatsdClient(StatsdConfig(endpoint=endpoint, prefix="p"))
+    for number in range(10):
+        client.timing("lost", number)
+        client.flush()
+
+    with StatsdListener(endpoint) as listener:
+        client.timing("found", 1)
+        assert client.flush()
+
+        assert listener.wait_for(1)
+        assert listener.lines == ["p.found:1.000|ms"]
+        client.close()
+
+
+def test_closing_twice_and_sending_after_it_is_counted_not_raised(listener):
+    client = client_of(listener)
+    client.timing("before", 1)
+    client.close()
+    client.close()
+
+    for _ in range(3):
+        client.timing("after", 1)
+    assert client.flush()
+
+    assert listener.wait_for(1)
+    assert listener.lines == ["p.before:1.000|ms"]
+    assert client.stats().dropped == {"closed": 3}
+    assert client.stats().lines == 1
+
+
+def test_a_client_that_is_forgotten_sends_what_it_has(listener):
+    client = client_of(listener)
+    client.timing("t", 1)
+
+    del client
+
+    assert listener.wait_for(1)
+
+
+def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    client = client_of(any_listener)
+    client.timing("t", 1)
+    assert any_listener.wait_for(1)
+
+    client.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
+    if before and any_listener.endpoint.startswith(("udp", "unix:")):
+        assert len(os.listdir("/proc/self/fd")) == before

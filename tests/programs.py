@@ -1,0 +1,106 @@
+"""Real programs that run beside a test, under `opentelemetry-instrument`, and are stopped by their own pid."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from tests.instrumented import INSTRUMENT, ROOT
+from tests.instrumented import environment as instrumented_environment
+
+_DEADLINE = 30.0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port
+
+
+def instrumented(*command: str) -> list[str]:
+    """The command line that runs this interpreter with `command` under `opentelemetry-instrument`."""
+    return [INSTRUMENT, sys.executable, *command]
+
+
+def environment(endpoint: str, **settings: str) -> dict[str, str]:
+    """The environment of a program that exports to `endpoint` and finds the modules of the tests."""
+    return instrumented_environment(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=str(ROOT), **settings)
+
+
+class Program:
+    """A program; a context manager that stops it.
+
+    Args:
+        command: its command line.
+        environment: its environment.
+        port: where it will listen, if it does.
+        ready: what it prints when it is ready, if it does.
+    """
+
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], port: int | None = None, ready: str | None = None
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._port = port
+        self._ready = ready
+        self._said = TemporaryFile(mode="w+")  # noqa: SIM115
+
+    def __enter__(self) -> Program:
+        self._process = subprocess.Popen(
+            self._command, env=dict(self._environment), stdout=self._said, stderr=subprocess.STDOUT, text=True
+        )
+        deadline = time.monotonic() + _DEADLINE
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = self.output
+                self.__exit__()
+                raise AssertionError(f"{self._command} did not start:\n{said}")
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._said.close()
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the program to end, and wait for it; gives its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signum)
+        try:
+            return self._process.wait(_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    @property
+    def output(self) -> str:
+        """What the program has printed."""
+        return Path(f"/proc/self/fd/{self._said.fileno()}").read_text()
+
+    def _is_ready(self) -> bool:
+        if self._ready is not None:
+            return self._ready in self.output
+        if self._port is None:
+            return True
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+
+def run(command: list[str], environment: Mapping[str, str], **arguments: Any) -> str:
+    """Run a program to its end; gives what it printed."""
+    finished = subprocess.run(
+        command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False, **arguments
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
