@@ -1,8 +1,8 @@
-"""The SDK's threads, begun late: ``gevent.monkey.patch_all()`` must find no thread but the main one.
+"""The SDK's threads, begun late: what patches threads (gevent, eventlet) must find none but the main one.
 
 With another one running, gevent leaves the locks that exist as they are; a native lock of the SDK's that one greenlet
-holds while it exports stops all the others. So where gevent is installed, the threads that the SDK starts are held
-back until gevent has patched, or until there is something to export, or for 5 seconds.
+holds while it exports stops all the others. So where gevent or eventlet is installed, the threads that the SDK starts
+are held back until it has patched, or until there is something to export, or for 5 seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from importlib.util import find_spec
-from threading import Event, RLock, Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
@@ -37,16 +37,19 @@ class LateThreads:
     def __init__(self) -> None:
         self._waiting: list[Thread] = []
         self._process = 0  # the one in which threads wait, if any do
-        self._beginning = RLock()
+        self._beginning = _allocate_lock()
         self._is_holding = _allocate_lock()
         self._triggers: list[RequestIdSpanProcessor] = []
         self._start = Patch("threading", "Thread.start", self._hold)
-        self._patch_all = Patch("gevent.monkey", "patch_all", self._after_patching)
+        self._patching = (
+            Patch("gevent.monkey", "patch_all", self._after_patching),
+            Patch("eventlet.patcher", "monkey_patch", self._after_patching),
+        )
 
     @staticmethod
     def may_be_needed() -> bool:
-        """Whether gevent is installed."""
-        return find_spec("gevent") is not None
+        """Whether gevent or eventlet is installed."""
+        return any(find_spec(name) is not None for name in ("gevent", "eventlet"))
 
     def __enter__(self) -> LateThreads:
         self._hold_from_now_on()
@@ -60,7 +63,8 @@ class LateThreads:
             self.begin()
             self._process = 0
             return
-        self._patch_all.apply()
+        for patch in self._patching:
+            patch.apply()
         # Registered later than the SDK's own handlers it is called before: they wait for the threads to end.
         atexit.register(self.begin)
         self._begin_at_latest()
@@ -72,11 +76,11 @@ class LateThreads:
 
     def begin(self) -> None:
         """Begin the threads that wait; later ones begin when they are started."""
-        if _is_patched():
-            self._begin_each(_begin_patched)
-        else:
+        if _spawn_after() is None:
             with self._beginning:
                 self._begin_each(Thread.start)
+        else:
+            self._begin_each(_begin_patched)
 
     def _begin_each(self, begin: Callable[[Thread], None]) -> None:
         self._start.remove()
@@ -91,18 +95,19 @@ class LateThreads:
     def _hold_from_now_on(self) -> None:
         self._waiting = []
         self._process = os.getpid()
-        self._beginning = RLock()
+        self._beginning = _allocate_lock()
         self._is_holding = _allocate_lock()
         self._is_holding.acquire()
         self._start.apply()
 
     def _begin_at_latest(self) -> None:
-        if _is_patched():
-            # After a fork: as soon as gevent has got over it.
-            sys.modules["gevent"].spawn_later(0, self.begin)
-        else:
+        spawn_after = _spawn_after()
+        if spawn_after is None:
             # Not a `Thread`, which gevent would find.
             _start_new_thread(self._begin_later, (self._is_holding,))
+        else:
+            # After a fork: as soon as the hub has got over it.
+            spawn_after(0, self.begin)
 
     def _begin_later(self, is_holding: LockType) -> None:
         if not is_holding.acquire(timeout=_LATEST):
@@ -123,7 +128,7 @@ class LateThreads:
 
     def _after_patching(self, wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
         returned = wrapped(*args, **kwargs)
-        if _is_patched():
+        if _spawn_after() is not None:
             self.begin()
         return returned
 
@@ -136,13 +141,19 @@ class LateThreads:
         self._begin_at_latest()
 
 
-def _is_patched() -> bool:
-    monkey: Any = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
+def _spawn_after() -> Callable[..., object] | None:
+    """What runs a function in a greenlet after some seconds, if ``threading`` has been patched."""
+    gevent: Any = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return sys.modules["gevent"].spawn_later  # type: ignore[no-any-return]
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        return sys.modules["eventlet"].spawn_after  # type: ignore[no-any-return]
+    return None
 
 
 def _begin_patched(thread: Thread) -> None:
-    """Begin a thread's work in a thread that is made of what gevent has put into ``threading``, as are its locks."""
+    """Begin a thread's work in a thread that is made of what is in ``threading`` now, as are its locks."""
     work = thread._target  # type: ignore[attr-defined]
     owner: Any = getattr(work, "__self__", None)
     patched = threading.Thread(target=work, name=thread.name, daemon=thread.daemon)

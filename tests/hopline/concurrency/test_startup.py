@@ -1,10 +1,6 @@
-"""Under `opentelemetry-instrument`, an application's `gevent.monkey.patch_all()` finds what it needs to find."""
+"""Under `opentelemetry-instrument`, what patches threads and sockets finds what it needs to find."""
 
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
+from importlib.util import find_spec
 from time import monotonic, sleep
 
 import pytest
@@ -13,46 +9,6 @@ import trustme
 from tests.loopback import LoopbackServer
 from tests.otlp import spans_received
 
-INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
-
-
-@pytest.fixture
-def start(tmp_path, server):
-    """Starts a program under `opentelemetry-instrument`, with the server as its OTLP receiver."""
-    started = []
-
-    def start(program, **environment):
-        path = tmp_path / "program.py"
-        path.write_text(textwrap.dedent(program))
-        # The urllib3 instrumentor that is installed for other tests imports urllib3.
-        settings = {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": server.url,
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "urllib3",
-        }
-        process = subprocess.Popen(
-            [INSTRUMENT, sys.executable, path],
-            env={**os.environ, **settings, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def ended(process):
-    """What the program has printed, to its output and to its errors."""
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    return output.strip(), errors.strip()
-
 
 def test_nothing_that_patching_replaces_has_been_taken_before_the_program_starts(start):
     program = """
@@ -60,7 +16,7 @@ def test_nothing_that_patching_replaces_has_been_taken_before_the_program_starts
         print(sorted({"requests", "urllib3", "http.client", "aiohttp", "celery"} & sys.modules.keys()))
     """
 
-    assert ended(start(program, OTEL_EXPORTER_STATSD_ENDPOINT="udp://127.0.0.1:9")) == ("[]", "")
+    assert start(program, OTEL_EXPORTER_STATSD_ENDPOINT="udp://127.0.0.1:9").ended() == ("[]", "")
 
 
 def test_a_program_that_patches_first_hears_of_nothing_and_its_spans_arrive(start, server):
@@ -71,7 +27,7 @@ def test_a_program_that_patches_first_hears_of_nothing_and_its_spans_arrive(star
             print("done")
     """
 
-    assert ended(start(program, OTEL_BSP_SCHEDULE_DELAY="3600000")) == ("done", "")
+    assert start(program, OTEL_BSP_SCHEDULE_DELAY="3600000").ended() == ("done", "")
     assert [span.name for span in spans_received(server)] == ["span"]
 
 
@@ -92,7 +48,7 @@ def test_spans_arrive_while_the_program_runs(start, server):
         sleep(0.01)
     arrived = [span.name for span in spans_received(server)]
 
-    assert ended(process) == ("", "")
+    assert process.ended() == ("", "")
     assert arrived == ["span"]
 
 
@@ -103,7 +59,7 @@ def test_a_program_that_does_not_patch_exports_its_spans_at_its_end(start, serve
             print("done")
     """
 
-    assert ended(start(program, OTEL_BSP_SCHEDULE_DELAY="3600000")) == ("done", "")
+    assert start(program, OTEL_BSP_SCHEDULE_DELAY="3600000").ended() == ("done", "")
     assert [span.name for span in spans_received(server)] == ["span"]
 
 
@@ -113,7 +69,7 @@ def test_a_program_that_only_measures_exports_at_its_end(start, server):
         metrics.get_meter("test").create_counter("counted").add(1)
     """
 
-    assert ended(start(program, OTEL_METRICS_EXPORTER="otlp")) == ("", "")
+    assert start(program, OTEL_METRICS_EXPORTER="otlp").ended() == ("", "")
     assert [request.path for request in server.received] == ["/v1/metrics"]
 
 
@@ -123,7 +79,7 @@ def test_a_program_may_shut_down_before_it_has_made_a_span(start):
         trace.get_tracer_provider().shutdown()
     """
 
-    assert ended(start(program)) == ("", "")
+    assert start(program).ended() == ("", "")
 
 
 @pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()"], ids=["no gevent", "gevent"])
@@ -148,7 +104,7 @@ def test_a_forked_child_exports_its_own_spans(patch, first, start, server):
         make("parent")
     """
 
-    ended(start(program.format(before=patch if first else "", after="" if first else patch)))
+    start(program.format(before=patch if first else "", after="" if first else patch)).ended()
 
     assert sorted(span.name for span in spans_received(server)) == ["child", "parent"]
 
@@ -170,8 +126,32 @@ def test_flushing_from_many_greenlets_while_spans_are_exported_blocks_nobody(sta
         print("done")
     """
 
-    assert ended(start(program, OTEL_BSP_SCHEDULE_DELAY="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="50")) == ("done", "")
+    assert start(program, OTEL_BSP_SCHEDULE_DELAY="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="50").ended() == ("done", "")
     assert len(spans_received(server)) == 1000
+
+
+@pytest.mark.skipif(find_spec("eventlet") is None, reason="eventlet is not installed: not for this Python")
+def test_flushing_from_many_green_threads_of_eventlet_blocks_nobody(start, server):
+    program = """
+        import warnings; warnings.simplefilter("ignore")  # eventlet says that it is deprecated
+        import eventlet; eventlet.monkey_patch()
+        from opentelemetry import trace
+        tracer = trace.get_tracer("test")
+
+        def work(number):
+            for _ in range(20):
+                with tracer.start_as_current_span("span"):
+                    eventlet.sleep(0)
+            trace.get_tracer_provider().force_flush()
+            return number
+
+        print(sum(eventlet.GreenPool(10).imap(work, range(10))))
+    """
+
+    output, _ = start(program, OTEL_BSP_SCHEDULE_DELAY="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="50").ended()
+
+    assert output == "45"
+    assert len(spans_received(server)) == 200
 
 
 def test_tls_works_in_greenlets_of_a_program_that_patches_first(start, tmp_path):
@@ -191,7 +171,7 @@ def test_tls_works_in_greenlets_of_a_program_that_patches_first(start, tmp_path)
 
     with LoopbackServer(server_tls(authority)) as secure:
         process = start(program.format(url=secure.url, ca=tmp_path / "ca.pem"))
-        assert ended(process) == ("[200, 200, 200]", "")
+        assert process.ended() == ("[200, 200, 200]", "")
 
 
 def server_tls(authority):
@@ -213,7 +193,7 @@ def test_a_program_that_imports_urllib3_before_it_patches_is_warned_once(start):
         monkey.patch_all()
     """
 
-    _, errors = ended(start(program))
+    _, errors = start(program).ended()
 
     (line,) = errors.splitlines()
     assert line.startswith("WARNING gevent.monkey.patch_all() came after the import of urllib3: ")
@@ -228,7 +208,7 @@ def test_a_program_whose_own_module_took_from_ssl_before_it_patches_is_warned(st
         from gevent import monkey; monkey.patch_all()
     """
 
-    _, errors = ended(start(program))
+    _, errors = start(program).ended()
 
     assert "came after the import of early:" in errors
 
@@ -242,7 +222,7 @@ def test_a_program_whose_own_module_took_from_ssl_before_it_patches_is_warned(st
     ids=["ssl itself", "ssl is not to be patched"],
 )
 def test_a_program_that_patches_in_time_is_not_warned(program, start):
-    assert ended(start(program)) == ("", "")
+    assert start(program).ended() == ("", "")
 
 
 def test_grequests_sends_the_id_and_the_trace_from_every_greenlet(start, server):
@@ -257,7 +237,7 @@ def test_grequests_sends_the_id_and_the_trace_from_every_greenlet(start, server)
         print([answer.status_code for answer in answers])
     """
 
-    output, errors = ended(start(program.format(url=server.url)))
+    output, errors = start(program.format(url=server.url)).ended()
 
     assert (output, errors) == (str([200] * 10), "")
     spans = {span.span_id.hex(): span for span in spans_received(server)}
