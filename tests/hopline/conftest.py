@@ -15,7 +15,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context, _guard, _settings
-from hopline.propagators import RequestIdPropagator
+from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
 
@@ -48,7 +48,12 @@ def nothing_said_so_far() -> None:
 @pytest.fixture(autouse=True)
 def hoplines_propagators() -> Iterator[None]:
     before = propagate.get_global_textmap()
-    propagators = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), RequestIdPropagator()]
+    propagators = [
+        TraceContextTextMapPropagator(),
+        W3CBaggagePropagator(),
+        RequestIdPropagator(),
+        DeadlinePropagator(),
+    ]
     propagate.set_global_textmap(CompositePropagator(propagators))
     yield
     propagate.set_global_textmap(before)

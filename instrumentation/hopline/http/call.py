@@ -14,7 +14,8 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRES
 from opentelemetry.context import Context, get_current, set_value
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
 from opentelemetry.semconv.attributes.url_attributes import URL_FULL
-from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation import _SPAN_KEY as _SPAN
 
 from hopline._guard import guard
 from hopline.hints import current_hints
@@ -52,29 +53,6 @@ class ClientCall:
         progress: what the library room itself keeps of the call.
     """
 
-    __slots__ = (
-        "_clock",
-        "_duration",
-        "_expected",
-        "_first_url",
-        "_parent",
-        "_previous",
-        "_resends",
-        "_span",
-        "_start",
-        "_template",
-        "context",
-        "destination",
-        "details",
-        "method",
-        "operation",
-        "progress",
-        "request",
-        "sizes",
-        "telemetry",
-        "url",
-    )
-
     method: str
     url: str
     request: Any
@@ -82,21 +60,23 @@ class ClientCall:
     context: Context
     operation: Operation
     details: dict[str, Value]
-    sizes: tuple[int | None, int | None]
     _clock: int
     _duration: int | None
     _expected: Collection[int]
     _first_url: str
     _start: int
 
+    # What most calls never set stands on the class, so that making a call does not set it either.
+    sizes: tuple[int | None, int | None] = (None, None)
+    progress: Any = None
+    _previous: Span | None = None
+    _span: Span | None = None
+    _resends = 0
+
     def __init__(self, telemetry: ClientTelemetry, parent: Context, template: str | None = None) -> None:
         self.telemetry = telemetry
-        self.progress: Any = None
         self._parent = parent
-        self._previous: Span | None = None
-        self._span: Span | None = None
         self._template = template
-        self._resends = 0
 
     def begin(self, method: str, url: str, headers: Headers, request: object) -> None:
         """Begin an attempt; the arguments are those of :meth:`ClientTelemetry.start`."""
@@ -105,27 +85,26 @@ class ClientCall:
         self.destination = telemetry.destination(url)
         self._name()
         self._duration = None
-        self.details = {}
-        self.sizes = (None, None)
         attributes = self._attributes(url, headers)
         links = None if self._previous is None else (Link(self._previous.get_span_context()),)
         self._start, self._clock = time_ns(), perf_counter_ns()
         span = self._span = telemetry.tracer.start_span(
             self.operation.span_name, self._parent, SpanKind.CLIENT, attributes, links, self._start
         )
-        self.context = set_value(_SUPPRESS_HTTP, self, set_span_in_context(span, self._parent))
-        telemetry.active.add(self)
+        # One copy for both keys, 0.6 µs less than the API's set_span_in_context and set_value one after the other.
+        self.context = Context({**self._parent, _SPAN: span, _SUPPRESS_HTTP: self})
         if telemetry.config.request_hook is not None:
             guard(telemetry.config.request_hook, span, request)
-        sent = guard(telemetry.inject, self.destination, headers, self.context)
-        if sent is not None:
-            span.set_attribute(REQUEST_ID, sent)
+        sent = telemetry.inject(self.destination, headers, self.context)
+        self.details = {} if sent is None else {REQUEST_ID: sent}
+        telemetry.active.add(self)
 
     def resend(self, method: str, url: str, headers: Headers, request: object) -> None:
         """Begin the next attempt of the same call, once the one before has ended."""
         if self._resends == 0:
             self._first_url = self.url
         self._resends += 1
+        self.sizes = (None, None)
         if self.telemetry.excludes(url):
             self.context = set_value(_SUPPRESS_HTTP, self, self._parent)
             self.telemetry.inject_excluded(url, headers, self._parent)
@@ -220,10 +199,11 @@ class ClientCall:
 
     def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:
         config = self.telemetry.config
-        attributes: dict[str, Any] = {
-            **self.operation.attributes,
-            **config.words.spoken(_recorded(url, config)),
-        }
+        attributes: dict[str, Any] = {**self.operation.attributes}
+        if config.url_filter is None and not config.words.old_names:
+            attributes[URL_FULL] = redact_url(url)
+        else:
+            attributes.update(config.words.spoken(_recorded(url, config)))
         if self._resends:
             attributes[HTTP_REQUEST_RESEND_COUNT] = self._resends
         if config.request_headers is not None:
@@ -232,23 +212,38 @@ class ClientCall:
 
     def _end(self, outcome: Outcome, description: str | None = None) -> Outcome:
         self.stop()
-        span, self._span, self._previous = self._span, None, self._span
+        span, duration, telemetry = self._span, self._duration, self.telemetry
         assert span is not None
-        assert self._duration is not None
-        self.telemetry.active.discard(self)
+        assert duration is not None
+        self._span, self._previous = None, span
+        telemetry.active.discard(self)
         if span.is_recording():
-            # All at once: each call of the SDK's takes its lock and cleans what it has got.
-            span.set_attributes({**outcome.span_attributes, **self.details})
+            self._set(span, outcome)
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
-        span.end(self._start + self._duration)
-        instruments = self.telemetry.instruments
-        instruments.record(self._duration, outcome, self.context)
-        instruments.record_sizes(*self.sizes, outcome)
-        instruments.phases.record(self.details, self.operation.origin)
+        span.end(self._start + duration)
+        if telemetry.instruments.are_read():
+            self._record(duration, outcome)
         # The attempt's context refers to this call: without this, only the garbage collector would free them.
         self.context = self._parent
         return outcome
+
+    def _set(self, span: Span, outcome: Outcome) -> None:
+        if self.details:
+            # All at once: each call of the SDK's takes its lock and cleans what it has got.
+            span.set_attributes({**outcome.span_attributes, **self.details})
+        else:
+            # Of only two, or three, each at a time is quicker, by 0.4 µs.
+            for name, value in outcome.span_attributes.items():
+                span.set_attribute(name, value)
+
+    def _record(self, duration: int, outcome: Outcome) -> None:
+        instruments = self.telemetry.instruments
+        instruments.record(duration, outcome)
+        if self.telemetry.config.body_sizes:
+            instruments.record_sizes(*self.sizes, outcome)
+        if self.details:
+            instruments.phases.record(self.details, self.operation.origin)
 
 
 def ongoing_call() -> ClientCall | None:

@@ -9,10 +9,11 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRES
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context, get_current
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
-from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import TracerProvider, get_tracer
+from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider, get_tracer, get_tracer_provider
 
 from hopline._guard import guard
 from hopline._version import __version__
@@ -40,10 +41,12 @@ class ClientTelemetry:
 
     Attributes:
         active: the calls that have an attempt on the wire.
-        instruments: the metric instruments.
+        tracer: makes the spans, once there is somebody to hear of them.
+        instruments: the metric instruments, from then on.
     """
 
-    __slots__ = ("_destinations", "_fields", "_propagator", "_request_id", "active", "config", "instruments", "tracer")
+    tracer: Tracer
+    instruments: ClientInstruments
 
     def __init__(
         self,
@@ -54,9 +57,9 @@ class ClientTelemetry:
     ) -> None:
         self.config = config
         self.active: set[ClientCall] = set()
-        self.tracer = get_tracer(scope, __version__, tracer_provider, schema_url=SCHEMA_URL)
-        meter = get_meter(scope, __version__, meter_provider, schema_url=SCHEMA_URL)
-        self.instruments = ClientInstruments(meter, config, self._active_attributes)
+        self._scope = scope
+        self._providers = tracer_provider, meter_provider
+        self._is_heard = False
         self._destinations = Destinations(config.rules)
         self._propagator: TextMapPropagator | None = None
         self._request_id: RequestIdPropagator | None = None
@@ -75,7 +78,8 @@ class ClientTelemetry:
             template: the URL's template, where the call itself names one.
 
         Returns:
-            The call, or None if there is nothing to tell: instrumentation is suppressed, or the URL excluded.
+            The call, or None if there is nothing to tell: instrumentation is suppressed, the URL excluded, or there
+            is nobody to tell it to, as long as the application sets no provider.
         """
         context = get_current()
         if context and _is_suppressed(context):
@@ -83,7 +87,11 @@ class ClientTelemetry:
         if self.excludes(url):
             self.inject_excluded(url, headers, context)
             return None
-        call = ClientCall(self, completed(context), template)
+        context = completed(context)
+        if not self._is_heard and not self._listen():
+            self.inject(self.destination(url), headers, context)
+            return None
+        call = ClientCall(self, context, template)
         call.begin(method, url, headers, request)
         return call
 
@@ -107,7 +115,7 @@ class ClientTelemetry:
         """Put what is propagated, and may go to ``destination``, into ``headers``.
 
         Returns:
-            The request id that will be sent: ours, or the one that the user set; None without any.
+            The request id that will be sent: ours, or the one that the user set in its place; None without one.
         """
         propagator = get_global_textmap()
         if propagator is not self._propagator:
@@ -118,12 +126,30 @@ class ClientTelemetry:
         guard(propagator.inject, carrier, context)
         if self._request_id is not None:
             self._request_id.inject(carrier, context)
-        place(destination.permitted(carrier), self._fields, headers)
-        return headers.get(HEADER)
+        permitted = destination.permitted(carrier)
+        place(permitted, self._fields, headers)
+        return headers.get(HEADER) if HEADER in permitted else None
 
     def close(self) -> None:
         """Tell nothing any more when metrics are collected."""
-        self.instruments.close()
+        if self._is_heard:
+            self.instruments.close()
+
+    def _listen(self) -> bool:
+        """Whether there is by now somebody to hear: a provider, or a hook; if so, make what is told to them."""
+        tracers, meters = self._providers
+        self._is_heard = (
+            tracers is not None
+            or meters is not None
+            or type(get_tracer_provider()) is not ProxyTracerProvider
+            or type(get_meter_provider()) is not _ProxyMeterProvider
+            or self.config.request_hook is not None
+            or self.config.response_hook is not None
+        )
+        if self._is_heard:
+            self.tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
+            self.instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
+        return self._is_heard
 
     def _active_attributes(self) -> list[Mapping[str, Value]]:
         return [call.operation.metric_attributes for call in list(self.active)]

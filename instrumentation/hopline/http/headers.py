@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 Headers = MutableMapping[str, str]
 
@@ -20,7 +20,7 @@ class Injected(str):
     __slots__ = ()
 
 
-def place(values: Mapping[str, str], fields: Collection[str], headers: Headers) -> None:
+def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> None:
     """Put ``values`` into ``headers``, and nothing else of ours.
 
     Args:
@@ -29,13 +29,13 @@ def place(values: Mapping[str, str], fields: Collection[str], headers: Headers) 
             replaced, or taken away when it is not in ``values``.
         headers: the request's header; a field that the user set there stays as it is.
     """
-    present = {name.lower() for name in headers}
-    for field in present.intersection(fields):
-        if type(headers[field]) is Injected:
-            del headers[field]
-            present.remove(field)
+    present = fields.intersection(map(str.lower, headers))
+    ours = [field for field in present if type(headers[field]) is Injected] if present else ()
+    for field in ours:
+        del headers[field]
+    users = present.difference(ours) if present else present
     for name, value in values.items():
-        if name.lower() not in present:
+        if name.lower() not in users:
             headers[name] = Injected(value)
 
 

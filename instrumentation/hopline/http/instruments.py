@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.metrics import Histogram, Meter, MeterProvider, get_meter, get_meter_provider
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 
-from hopline.http.attributes import Outcome
+from hopline._version import __version__
+from hopline.http.attributes import SCHEMA_URL, Outcome
 from hopline.http.body import Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
@@ -18,10 +18,11 @@ class ClientInstruments:
     """What an HTTP client measures.
 
     Args:
-        meter: makes the instruments.
+        scope: the name of the instrumentation scope.
         config: says the buckets, whether body sizes are measured, and whether the metric from before the
             conventions became stable is wanted too.
         active: the requests that are on the wire now.
+        meter_provider: makes the instruments (default: the global one).
 
     Attributes:
         connections: the client's connections.
@@ -33,6 +34,7 @@ class ClientInstruments:
         "_active",
         "_duration",
         "_old_duration",
+        "_readers",
         "_request_size",
         "_response_size",
         "bodies",
@@ -40,7 +42,15 @@ class ClientInstruments:
         "phases",
     )
 
-    def __init__(self, meter: Meter, config: HttpConfig, active: Things) -> None:
+    def __init__(
+        self, scope: str, config: HttpConfig, active: Things, meter_provider: MeterProvider | None = None
+    ) -> None:
+        meter = get_meter(scope, __version__, meter_provider, schema_url=SCHEMA_URL)
+        # The SDK takes 3 µs to find out for each measurement that a provider has no reader, so it is looked up here,
+        # where it keeps them; a provider that keeps them elsewhere is taken to have some.
+        self._readers = getattr(meter_provider or get_meter_provider(), "_measurement_consumer", None)
+        if not hasattr(self._readers, "_reader_storages"):
+            self._readers = None
         self._duration = meter.create_histogram(
             HTTP_CLIENT_REQUEST_DURATION,
             unit="s",
@@ -61,17 +71,20 @@ class ClientInstruments:
         self.bodies = Bodies(meter)
         self.phases = Phases(meter)
 
-    def record(self, nanoseconds: int, outcome: Outcome, context: Context) -> None:
-        """Record one attempt.
+    def are_read(self) -> bool:
+        """Whether there may be a reader for what is recorded."""
+        return self._readers is None or bool(self._readers._reader_storages)
+
+    def record(self, nanoseconds: int, outcome: Outcome) -> None:
+        """Record one attempt; an exemplar leads to the trace of the caller, whose span is current.
 
         Args:
             nanoseconds: its duration, which is its span's.
             outcome: how it ended.
-            context: the context that its span is current in, for exemplars.
         """
-        self._duration.record(nanoseconds / 1e9, outcome.metric_attributes, context)
+        self._duration.record(nanoseconds / 1e9, outcome.metric_attributes)
         if self._old_duration is not None:
-            self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes, context)
+            self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes)
 
     def record_sizes(self, sent: int | None, received: int | None, outcome: Outcome) -> None:
         """Record the sizes, in bytes, of an attempt's bodies as they were on the wire; None: not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from hopline._guard import guard
 from hopline.http.client import ClientTelemetry
 from hopline.http.config import HttpConfig
 from hopline.requests._bodies import Streams
@@ -57,7 +58,7 @@ class Instrumentation:
 
     def _setup_of(self, session: Session) -> Setup | None:
         if self._for_session:
-            return self._for_session.get(session, self._for_all)
+            return guard(self._for_session.get, session) or self._for_all
         return self._for_all
 
     def _apply(self) -> None:

@@ -31,36 +31,19 @@ class Progress:
         received: the bytes of the response's body so far.
     """
 
-    __slots__ = (
-        "adapted",
-        "answer",
-        "connecting",
-        "error",
-        "following",
-        "pool",
-        "raw",
-        "received",
-        "resolving",
-        "returned",
-        "session",
-    )
+    following = False
+    answer: Response | None = None
+    error: BaseException | None = None
+    adapted = False
+    pool: object = None
+    raw: Any = None
+    returned: int | None = None
+    resolving: int | None = None
+    connecting: int | None = None
+    received = 0
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.clear()
-
-    def clear(self) -> None:
-        """Keep nothing of the attempt that was."""
-        self.following = False
-        self.answer: Response | None = None
-        self.error: BaseException | None = None
-        self.adapted = False
-        self.pool: object = None
-        self.raw: Any = None
-        self.returned: int | None = None
-        self.resolving: int | None = None
-        self.connecting: int | None = None
-        self.received = 0
 
 
 def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
@@ -87,7 +70,9 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     progress: Progress = call.progress
     answer = progress.answer or getattr(error, "response", None)
     raw = progress.raw if answer is None else answer.raw
-    status = _status(getattr(raw, "status", None) if answer is None else answer.status_code)
+    status = getattr(raw, "status", None) if answer is None else answer.status_code
+    if not isinstance(status, int):
+        status = None
     version = _VERSIONS.get(getattr(raw, "version", 0))
     if call.telemetry.config.body_sizes:
         call.sizes = _sent(call.request), None if raw is None else progress.received
@@ -95,8 +80,7 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     progress.error = None  # it refers to the frame that it came through, and that to this progress
     if error is not None:
         return call.fail(error, status, version)
-    headers = getattr(raw, "headers", None) if answer is None else answer.headers
-    return call.finish(status, version, headers or {}, answer)
+    return call.finish(status, version, (raw if answer is None else answer).headers, answer)
 
 
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
@@ -108,7 +92,7 @@ def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | 
         headers: the header that is sent with it, where that is not the request's own.
     """
     end(call)
-    call.progress.clear()
+    call.progress = Progress(call.progress.session)
     method, url, own_headers, _ = line_and_header(request)
     call.resend(method, url, own_headers if headers is None else headers, request)
 
@@ -118,7 +102,3 @@ def _sent(request: PreparedRequest) -> int | None:
     if length is not None:
         return int(length)
     return 0 if request.body is None else None  # sent in chunks, by whatever yields them
-
-
-def _status(status: object) -> int | None:
-    return status if isinstance(status, int) else None

@@ -59,13 +59,12 @@ def _make_request(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: 
 
 def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:
     progress: Progress = call.progress
-    pool = progress.pool
     # The wait before a retry belongs to no attempt.
     call.stop(progress.returned)
     progress.error = error
     next_attempt(call, call.request, headers)
-    progress.adapted = True
-    progress.pool = pool
+    call.progress.adapted = True
+    call.progress.pool = progress.pool
 
 
 def _argument(args: Any, kwargs: Any, position: int, name: str) -> Any:

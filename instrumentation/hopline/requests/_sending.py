@@ -13,6 +13,7 @@ from hopline._patch import Patch
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.requests._bodies import Streams
+from hopline.requests._deadline import in_time
 from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress
 
 if TYPE_CHECKING:
@@ -55,17 +56,18 @@ class Sending:
         )
 
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
-        setup = guard(self._setup_of, session)
-        if setup is None:
+        setup = self._setup_of(session)
+        if setup is None or setup.telemetry is None:
             return wrapped(*args, **kwargs)
+        kwargs = in_time(kwargs)
         if setup.pre_request is None and setup.post_request is None:
-            return self._told(setup, wrapped, session, args, kwargs)
+            return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
         if setup.pre_request is not None:
             request = guard(setup.pre_request, request) or request
         others = {name: value for name, value in kwargs.items() if name != "request"}
         try:
-            response = self._told(setup, wrapped, session, (request,), others)
+            response = self._told(setup.telemetry, wrapped, session, (request,), others)
         except BaseException as error:
             _after(setup, request, error)
             raise
@@ -73,17 +75,17 @@ class Sending:
         return response
 
     def _told(
-        self, setup: Setup, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
+        self, telemetry: ClientTelemetry, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
     ) -> Response:
         request = args[0] if args else kwargs.get("request")
         outer, progress = ongoing_progress()
         if outer is not None and progress is not None and progress.following and progress.session is session:
             guard(next_attempt, outer, request)
-            progress.answer = response = _attempt(outer, wrapped, args, kwargs)
-            progress.following = True
+            outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
+            outer.progress.following = True
             outer.stop()
             return response
-        call = guard(_start, setup.telemetry, session, request)
+        call = guard(_start, telemetry, session, request)
         if call is None:
             return wrapped(*args, **kwargs)
         call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
@@ -93,9 +95,9 @@ class Sending:
         return response
 
 
-def _start(telemetry: ClientTelemetry | None, session: Session, request: PreparedRequest) -> ClientCall | None:
+def _start(telemetry: ClientTelemetry, session: Session, request: PreparedRequest) -> ClientCall | None:
     # What is not a prepared request is for requests itself to refuse.
-    if telemetry is None or not hasattr(request, "body") or not isinstance(request.url, str):
+    if not hasattr(request, "body") or not isinstance(request.url, str):
         return None
     call = telemetry.start(*line_and_header(request))
     if call is not None:
@@ -135,13 +137,14 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
     if progress.adapted:
         # Once more within one send: authentication that answers a challenge does that.
         guard(next_attempt, call, args[0] if args else kwargs["request"])
-    progress.adapted = True
+    call.progress.adapted = True
     token = attach(call.context)
     try:
-        progress.answer = response = wrapped(*args, **kwargs)
+        # Of the attempt that is current by then: urllib3 may have made several.
+        call.progress.answer = response = wrapped(*args, **kwargs)
     except BaseException as error:
         # Not the end yet: an adapter of the application's own may catch it and try again.
-        progress.error = error
+        call.progress.error = error
         raise
     finally:
         detach(token)

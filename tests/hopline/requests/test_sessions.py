@@ -45,7 +45,7 @@ def test_a_thread_has_one_session():
 
 
 def test_each_thread_has_a_session_of_its_own():
-    assert in_a_thread(lambda: id(get_session())) != id(get_session())
+    assert in_a_thread(get_session) is not get_session()
 
 
 def test_a_thread_has_one_session_of_each_class():

@@ -156,9 +156,10 @@ def test_the_buckets_can_be_given(instrument, telemetry, server):
 
 def test_active_requests_are_observed_while_they_last_and_as_none_afterwards(instrument, telemetry, server):
     during = []
-    instrument(request_hook=lambda span, request: during.append(telemetry.point("http.client.active_requests").value))
+    answer = Answer(before=lambda: during.append(telemetry.point("http.client.active_requests").value))
+    instrument()
 
-    requests.get(server.url)
+    requests.get(server.answer("/", answer))
 
     assert during == [1]
     assert telemetry.point("http.client.active_requests").value == 0
@@ -285,3 +286,52 @@ def test_a_request_prepared_by_hand_without_a_header_is_sent(instrument, telemet
 
     assert telemetry.span.attributes["http.response.status_code"] == 200
     assert server.header("traceparent") != [None]
+
+
+def test_without_a_provider_ids_are_carried_and_nothing_is_told(run_python, server):
+    output = run_python(
+        f"""
+        import requests
+        from hopline import Context
+        from hopline.requests import RequestsInstrumentor
+        RequestsInstrumentor().instrument()
+        Context.new("abc")
+        print(requests.get("{server.redirect("/a", "/b")}").status_code)
+        """
+    )
+
+    assert output == "200\n"
+    assert [header.endswith("-abc") for header in server.header("X-Request-Id")] == [True, True]
+    assert server.header("X-Request-Id")[0] != server.header("X-Request-Id")[1]
+
+
+def test_a_provider_that_is_set_later_hears_from_then_on(run_python, server):
+    output = run_python(
+        f"""
+        import requests
+        from hopline.requests import RequestsInstrumentor
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+        RequestsInstrumentor().instrument()
+        requests.get("{server.url}/before")
+        exporter, provider = InMemorySpanExporter(), TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        trace.set_tracer_provider(provider)
+        requests.get("{server.url}/after")
+        print([span.attributes["url.full"] for span in exporter.get_finished_spans()])
+        """
+    )
+
+    assert output == f"['{server.url}/after']\n"
+
+
+def test_a_measurement_leads_to_the_trace_of_the_caller(instrument, telemetry, server):
+    instrument()
+
+    with telemetry.tracer.start_as_current_span("caller") as caller:
+        requests.get(server.url)
+
+    (exemplar,) = telemetry.point(DURATION).exemplars
+    assert exemplar.trace_id == caller.get_span_context().trace_id
