@@ -32,9 +32,7 @@ class LoopbackResolver(AbstractResolver):
             await self.answer_now.wait()
         if self.error is not None:
             raise self.error
-        return [
-            {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-        ]
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
 
     async def close(self) -> None:
         pass

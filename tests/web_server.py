@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any
@@ -22,6 +23,41 @@ class Received:
     path: str
     headers: Any
     body: bytes
+
+
+@asynccontextmanager
+async def raw_server(*answers: bytes, wait: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server in the caller's loop that answers each request of a connection with the next of `answers`, and hangs up.
+
+    Args:
+        answers: what to send.
+        wait: hang up only once another request has come.
+
+    Yields:
+        Its URL, and the headers of the requests so far.
+    """
+    received: list[bytes] = []
+    connections: set[asyncio.Task[None]] = set()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.current_task())  # type: ignore[arg-type]
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            for answer in answers:
+                received.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(answer)
+                await writer.drain()
+            if wait:
+                received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", received
+    finally:
+        server.close()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 class WebServer:
@@ -109,6 +145,8 @@ class WebServer:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for _ in range(10):  # transports that are being closed take some turns of the loop
+            await asyncio.sleep(0)
 
     def __enter__(self) -> WebServer:
         self._thread.start()

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TraceResponseChunkReceivedParams,
     )
 
+_SWITCHING_PROTOCOLS = 101  # to a WebSocket, which is no body
 _GIVEN_UP = (CancelledError, GeneratorExit)
 
 
@@ -94,9 +95,8 @@ class Exchange(SimpleNamespace):
         """The application gets its response."""
         call = self.call
         outcome = None if call is None else self._finish(call, params)
-        if call is not None and outcome is not None and params.response.status != 101:
-            self._download = Download(params.response, outcome, call.telemetry.instruments)
-            self._download.watch(params.response.connection)
+        if call is not None and outcome is not None:
+            self._measure_body(call, outcome, params.response)
 
     def fail(self, params: TraceRequestExceptionParams) -> None:
         """The application gets an exception."""
@@ -190,6 +190,13 @@ class Exchange(SimpleNamespace):
         call.sizes = (self._progress.sent, None)
         self._progress.forget()
         return call.finish(response.status, _version(response), response.headers, params)
+
+    def _measure_body(self, call: ClientCall, outcome: Outcome, response: ClientResponse) -> None:
+        instruments, connection = call.telemetry.instruments, response.connection
+        is_measured = connection is not None or call.telemetry.config.body_sizes
+        if is_measured and response.status != _SWITCHING_PROTOCOLS and instruments.are_read():
+            self._download = Download(response, outcome, instruments)
+            self._download.watch(connection)
 
     def _fail(self, call: ClientCall, params: TraceRequestExceptionParams) -> None:
         self._progress.end_all()

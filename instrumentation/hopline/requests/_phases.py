@@ -9,23 +9,22 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from time import perf_counter_ns
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.attributes import CONNECTION_REUSED, PHASE_CONNECT, PHASE_DNS, PHASE_QUEUE, PHASE_TLS
 from hopline.http.call import ClientCall
-from hopline.http.connections import Connections
+from hopline.http.pool import PooledConnections
 from hopline.requests._progress import Progress, ongoing_progress
 
 Wrapped = Callable[..., Any]
 
 
 class Phases:
-    """The patches that see the phases, and who has opened which connection."""
+    """The patches that see the phases, and the connections in urllib3's pools."""
 
     def __init__(self) -> None:
-        self._opened_by: WeakKeyDictionary[object, Connections] = WeakKeyDictionary()
+        self._connections = PooledConnections(_peer)
         self.patches = (
             Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
             Patch("urllib3.connectionpool", "HTTPConnectionPool._put_conn", self._put_conn),
@@ -49,14 +48,16 @@ class Phases:
         finally:
             if began is not None:
                 call.details[PHASE_QUEUE] = _seconds_since(began)
-        guard(self._take, call, connection)
+        if connection.sock is not None:  # or it is still to be connected
+            call.details[CONNECTION_REUSED] = True
+            guard(self._connections.take, call, connection)
         return connection
 
     def _put_conn(self, wrapped: Wrapped, pool: object, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
         connection = args[0] if args else kwargs.get("conn")
         if connection is not None:
-            guard(self._give_back, connection)
+            guard(self._connections.give_back, connection)
         return result
 
     def _connect(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
@@ -64,39 +65,12 @@ class Phases:
         call, _ = ongoing_progress()
         if call is not None:
             call.details[CONNECTION_REUSED] = False
-            guard(self._open, call, connection)
+            guard(self._connections.take, call, connection)
         return result
 
     def _close(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
-        guard(self._forget, connection)
+        guard(self._connections.forget, connection)
         return wrapped(*args, **kwargs)
-
-    def _take(self, call: ClientCall, connection: Any) -> None:
-        if connection.sock is None:
-            return  # to be connected
-        call.details[CONNECTION_REUSED] = True
-        if connection not in self._opened_by:
-            self._open(call, connection)  # while nobody was looking
-            return
-        connections = self._opened_by[connection]
-        connections.active(connection)
-        call.details.update(connections.peer(connection))
-
-    def _open(self, call: ClientCall, connection: Any) -> None:
-        connections = call.telemetry.instruments.connections
-        connections.opened(connection, call.destination, connection.sock.getpeername())
-        self._opened_by[connection] = connections
-        call.details.update(connections.peer(connection))
-
-    def _give_back(self, connection: Any) -> None:
-        connections = self._opened_by.get(connection)
-        if connections is not None:
-            connections.idle(connection)
-
-    def _forget(self, connection: Any) -> None:
-        connections = self._opened_by.pop(connection, None)
-        if connections is not None:
-            connections.closed(connection)
 
 
 def _new_conn(wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
@@ -145,6 +119,10 @@ def _ssl_wrap_socket(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any
     finally:
         # Through a proxy that speaks TLS there are two handshakes.
         call.details[PHASE_TLS] = float(call.details.get(PHASE_TLS, 0)) + _seconds_since(began)
+
+
+def _peer(connection: Any) -> object:
+    return connection.sock.getpeername()
 
 
 def _must_wait(pool: Any) -> bool:

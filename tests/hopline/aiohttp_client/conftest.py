@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.telemetry import Telemetry
-from tests.web_server import WebServer
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
+from tests.telemetry import Telemetry
+from tests.web_server import WebServer
 
 DEADLINE = 60.0
 

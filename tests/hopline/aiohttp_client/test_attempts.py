@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ from aiohttp import web
 from opentelemetry.trace import StatusCode
 
 from hopline import Context
+from tests.web_server import raw_server
 
 RESEND_COUNT = "http.request.resend_count"
 STATUS = "http.response.status_code"
@@ -81,9 +83,8 @@ async def test_a_header_that_the_user_has_set_stays_on_every_hop(instrument, sit
     instrument()
     site.redirect("/a", "/b")
 
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"{site.url}/a", headers={"X-Request-Id": "mine"}):
-            pass
+    async with aiohttp.ClientSession() as session, session.get(f"{site.url}/a", headers={"X-Request-Id": "mine"}):
+        pass
 
     assert site.header("X-Request-Id") == ["mine", "mine"]
 
@@ -230,10 +231,8 @@ async def test_a_middleware_that_tries_again_after_an_error_makes_a_span_for_eac
 ):
     async def three_times(request, handler):
         for _ in range(2):
-            try:
+            with suppress(aiohttp.ClientConnectionError):
                 return await handler(request)
-            except aiohttp.ClientConnectionError:
-                pass
         return await handler(request)
 
     instrument()
@@ -262,31 +261,20 @@ async def test_a_response_that_a_middleware_makes_up_without_a_request_ends_the_
 
 
 @with_retry
-async def test_a_retry_on_a_stale_connection_is_a_span_of_its_own(instrument, telemetry, unused_port):
-    answered = []
-
-    async def once_then_hang_up(reader, writer):
-        request = await reader.readuntil(b"\r\n\r\n")
-        answered.append(request)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        answered.append(await reader.readuntil(b"\r\n\r\n") if len(answered) == 1 else b"")
-        writer.close()
-
+async def test_a_retry_on_a_stale_connection_is_a_span_of_its_own(instrument, telemetry):
     instrument()
-    server = await asyncio.start_server(once_then_hang_up, "127.0.0.1", unused_port)
-    url = f"http://127.0.0.1:{unused_port}/"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-    async with server, aiohttp.ClientSession() as session:
-        async with session.get(url):
-            pass
-        async with session.get(url) as response:
-            assert response.status == 200
+    async with raw_server(answer, wait=True) as (url, received), aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(url) as response:
+                assert response.status == 200
 
     _, broken, retried = telemetry.spans
     assert broken.attributes["error.type"] == "aiohttp.client_exceptions.ServerDisconnectedError"
     assert retried.attributes[STATUS] == 200
     assert retried.attributes[RESEND_COUNT] == 1
-    sent = [request.lower().partition(b"traceparent: 00-")[2][33:49].decode() for request in answered if request]
+    sent = [request.lower().partition(b"traceparent: 00-")[2][33:49].decode() for request in received]
     assert sent == span_ids(telemetry)
 
 

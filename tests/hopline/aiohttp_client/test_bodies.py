@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.web_server import raw_server
+
 SIZE = "hopline.http.client.body.size"
 DURATION = "hopline.http.client.body.duration"
 PAUSE = 0.2
@@ -64,18 +66,12 @@ async def test_a_body_is_counted_once_however_it_is_read(instrument, telemetry, 
     assert (point.count, point.sum) == (1, 7)
 
 
-async def test_a_body_that_came_with_its_header_was_not_streamed(instrument, telemetry, unused_port):
-    async def at_once(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-        writer.close()
-
+async def test_a_body_that_came_with_its_header_was_not_streamed(instrument, telemetry):
     instrument(body_sizes=True)
-    server = await asyncio.start_server(at_once, "127.0.0.1", unused_port)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
-    async with server, aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{unused_port}/") as response:
-            assert await response.text() == "hello"
+    async with raw_server(answer) as (url, _), aiohttp.ClientSession() as session, session.get(url) as response:
+        assert await response.text() == "hello"
 
     assert telemetry.points(SIZE) == []
     assert telemetry.point("http.client.response.body.size").sum == 5
@@ -103,18 +99,12 @@ async def test_a_response_that_is_left_unread_is_told_as_closed(instrument, tele
     assert outcomes(telemetry) == {"closed": 0}
 
 
-async def test_a_body_that_breaks_off_is_told_by_its_error(instrument, telemetry, unused_port):
-    async def break_off(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello")
-        await writer.drain()
-        writer.close()
-
+async def test_a_body_that_breaks_off_is_told_by_its_error(instrument, telemetry):
     instrument()
-    server = await asyncio.start_server(break_off, "127.0.0.1", unused_port)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"
 
-    async with server, aiohttp.ClientSession() as session:
-        response = await session.get(f"http://127.0.0.1:{unused_port}/")
+    async with raw_server(answer) as (url, _), aiohttp.ClientSession() as session:
+        response = await session.get(url)
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
 
@@ -209,9 +199,8 @@ async def test_a_stream_that_does_not_count_is_measured_by_what_read_gives(instr
 async def test_sizes_of_bodies_are_measured_on_request(instrument, telemetry, site):
     instrument(body_sizes=True)
 
-    async with aiohttp.ClientSession() as session:
-        async with session.post(site.url, data=b"x" * 200_000) as response:
-            await response.read()
+    async with aiohttp.ClientSession() as session, session.post(site.url, data=b"x" * 200_000) as response:
+        await response.read()
 
     assert telemetry.point("http.client.request.body.size").sum == 200_000
     assert telemetry.point("http.client.response.body.size").sum == 2

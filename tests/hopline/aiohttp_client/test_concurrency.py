@@ -107,9 +107,10 @@ async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetr
 
 async def test_a_request_that_is_given_up_without_being_awaited_to_its_end_is_cancelled(instrument, telemetry, site):
     instrument()
+    connector = aiohttp.TCPConnector(resolver=LoopbackResolver(), use_dns_cache=False)
 
-    async with aiohttp.ClientSession() as session:
-        request = session._request("GET", site.hold("/held"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        request = session._request("GET", site.named)
         request.send(None)
         request.close()
 
@@ -212,15 +213,17 @@ async def test_a_response_that_is_consumed_in_another_task_is_no_problem(instrum
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="task groups came with Python 3.11")
 async def test_a_task_group_that_fails_cancels_its_other_requests(instrument, telemetry, site, unused_port):
+    async def fetch_together(session, site, other):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fetch(session, site.hold("/held")))
+            await received(site, 1)
+            group.create_task(fetch(session, other))
+
     instrument()
-    held = site.hold("/held")
 
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ExceptionGroup):  # noqa: F821
-            async with asyncio.TaskGroup() as group:
-                group.create_task(fetch(session, held))
-                await received(site, 1)
-                group.create_task(fetch(session, f"http://127.0.0.1:{unused_port}"))
+            await fetch_together(session, site, f"http://127.0.0.1:{unused_port}")
 
     by_outcome = {span.attributes.get(OUTCOME, "error"): span.status.status_code for span in telemetry.spans}
     assert by_outcome == {"error": StatusCode.ERROR, "cancelled": StatusCode.UNSET}

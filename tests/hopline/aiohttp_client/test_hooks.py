@@ -100,7 +100,7 @@ async def test_what_a_receiver_of_the_user_raises_reaches_the_user_and_ends_the_
         raise OwnError
 
     users = aiohttp.TraceConfig()
-    users.on_request_headers_sent.append(broken)
+    users.on_connection_create_start.append(broken)
     instrument()
 
     async with aiohttp.ClientSession(trace_configs=[users]) as session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import aiohttp
 import pytest
 import wrapt
@@ -35,9 +37,11 @@ def others():
 def test_importing_the_room_imports_no_aiohttp(run_python):
     program = """
         import sys
+        import opentelemetry.instrumentation.instrumentor
+        before = set(sys.modules)
         from hopline.aiohttp_client import AioHttpClientInstrumentor
         AioHttpClientInstrumentor().instrument()
-        print([name for name in ("aiohttp", "yarl", "ssl", "asyncio") if name in sys.modules])
+        print(sorted({"aiohttp", "yarl", "multidict", "ssl", "asyncio"} & set(sys.modules) - before))
         AioHttpClientInstrumentor().uninstrument()
     """
 
@@ -77,7 +81,20 @@ async def test_sessions_that_live_on_go_silent(instrument, telemetry, site):
     assert site.header("traceparent")[1] is None
 
 
+async def test_a_session_that_has_copied_our_config_from_another_goes_silent_too(instrument, telemetry, site):
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        await fetch(session, site.url)
+        async with aiohttp.ClientSession(trace_configs=list(session.trace_configs)) as copy:
+            AioHttpClientInstrumentor().uninstrument()
+            await fetch(copy, site.url)
+
+    assert len(telemetry.spans) == 1
+
+
 async def test_nothing_stays_patched(instrument, site):
+    gc.collect()  # configs that other tests have made for their own sessions need the patches too
     instrument()
     async with aiohttp.ClientSession() as session:
         await fetch(session, site.url)
@@ -98,11 +115,10 @@ async def test_nothing_stays_patched(instrument, site):
 async def test_a_request_that_has_begun_is_told_to_its_end(instrument, telemetry, site):
     instrument()
 
-    async with aiohttp.ClientSession() as session:
-        async with session.get(site.hold_body("/")) as response:
-            AioHttpClientInstrumentor().uninstrument()
-            site.release()
-            await response.read()
+    async with aiohttp.ClientSession() as session, session.get(site.hold_body("/")) as response:
+        AioHttpClientInstrumentor().uninstrument()
+        site.release()
+        await response.read()
 
     assert telemetry.point("hopline.http.client.body.duration").count == 1
 
@@ -225,8 +241,6 @@ async def test_configs_for_all_sessions_are_given_to_each_and_taken_back(instrum
 
 
 async def test_a_config_that_is_made_and_dropped_leaves_nothing_behind(telemetry, site):
-    import gc
-
     from hopline.aiohttp_client._wire import wire
 
     config = create_trace_config(**telemetry.providers)
@@ -254,8 +268,7 @@ async def test_the_users_receivers_on_our_config_may_keep_what_they_like_on_its_
     config.on_request_end.append(end)
 
     async with aiohttp.ClientSession(trace_configs=[config]) as session:
-        async with session.get(f"{site.url}/x", trace_request_ctx="mine"):
-            pass
+        await (await session.get(f"{site.url}/x", trace_request_ctx="mine")).read()
 
     assert seen == [("/x", "mine")]
 

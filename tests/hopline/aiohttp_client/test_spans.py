@@ -11,6 +11,7 @@ from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 import hopline
+from tests.web_server import raw_server
 
 DURATION = "http.client.request.duration"
 
@@ -46,14 +47,15 @@ async def test_the_span_and_the_histogram_have_the_same_duration(instrument, tel
     assert (point.count, point.sum) == (1, (span.end_time - span.start_time) / 1e9)
 
 
-async def test_the_exemplar_of_a_duration_leads_to_its_span(instrument, telemetry, site):
+async def test_the_exemplar_of_a_duration_leads_to_the_callers_trace(instrument, telemetry, site):
     instrument()
 
-    async with aiohttp.ClientSession() as session, session.get(site.url):
-        pass
+    with telemetry.tracer.start_as_current_span("caller"):
+        async with aiohttp.ClientSession() as session, session.get(site.url):
+            pass
 
     (exemplar,) = telemetry.point(DURATION).exemplars
-    assert exemplar.span_id == telemetry.span.context.span_id
+    assert exemplar.trace_id == telemetry.spans[0].context.trace_id
 
 
 async def test_the_server_receives_the_context_and_the_id_of_the_span(instrument, telemetry, site):
@@ -81,8 +83,7 @@ async def test_credentials_and_signatures_are_not_recorded(instrument, telemetry
     instrument()
 
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://user:secret@127.0.0.1:{site.port}/?sig=secret&a=b"):
-            pass
+        await (await session.get(f"http://user:secret@127.0.0.1:{site.port}/?sig=secret&a=b")).read()
 
     assert telemetry.span.attributes["url.full"] == f"http://REDACTED:REDACTED@127.0.0.1:{site.port}/?sig=REDACTED&a=b"
 
@@ -154,21 +155,13 @@ async def test_a_refused_connection_is_told_by_its_exception(instrument, telemet
     assert "hopline.connection.reused" not in telemetry.span.attributes
 
 
-@pytest.mark.parametrize("answer", ["not http at all\r\n\r\n", ""])
-async def test_a_server_that_does_not_speak_http_is_an_error(instrument, telemetry, unused_port, answer):
-    import asyncio
-
-    async def handle(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer.encode())
-        writer.close()
-
+@pytest.mark.parametrize("answer", [b"not http at all\r\n\r\n", b""])
+async def test_a_server_that_does_not_speak_http_is_an_error(instrument, telemetry, answer):
     instrument()
-    server = await asyncio.start_server(handle, "127.0.0.1", unused_port)
 
-    async with server, aiohttp.ClientSession() as session:
+    async with raw_server(answer) as (url, _), aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
-            await session.post(f"http://127.0.0.1:{unused_port}/")
+            await session.post(url)
 
     assert telemetry.span.status.status_code is StatusCode.ERROR
 
@@ -177,8 +170,7 @@ async def test_the_request_names_the_template_of_its_url(instrument, telemetry, 
     instrument()
 
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{site.url}/users/17", trace_request_ctx={"url_template": "/users/{id}"}):
-            pass
+        await (await session.get(f"{site.url}/users/17", trace_request_ctx={"url_template": "/users/{id}"})).read()
 
     assert telemetry.span.name == "GET /users/{id}"
     assert telemetry.point(DURATION).attributes["url.template"] == "/users/{id}"
@@ -210,8 +202,7 @@ async def test_trace_request_ctx_may_be_anything_and_reaches_the_users_own_confi
     instrument()
 
     async with aiohttp.ClientSession(trace_configs=[users]) as session:
-        async with session.get(site.url, trace_request_ctx=context):
-            pass
+        await (await session.get(site.url, trace_request_ctx=context)).read()
 
     assert seen == [context]
     assert telemetry.span.name == "GET"
@@ -255,9 +246,8 @@ async def test_captured_headers_are_those_on_the_wire(instrument, telemetry, sit
         sensitive_headers="x-secret",
     )
 
-    async with aiohttp.ClientSession() as session:
-        async with session.get(site.url, headers={"X-Secret": "s", "X-Kept": "k"}):
-            pass
+    async with aiohttp.ClientSession() as session, session.get(site.url, headers={"X-Secret": "s", "X-Kept": "k"}):
+        pass
 
     attributes = telemetry.span.attributes
     assert attributes["http.request.header.user-agent"] == tuple(site.header("User-Agent"))
