@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from loopback import LoopbackServer, Received
+from tests.loopback import LoopbackServer, Received
 
 
 def spans_received(server: LoopbackServer) -> list[Any]:
@@ -27,7 +27,8 @@ def logs_received(server: LoopbackServer) -> list[Any]:
 
 def attributes_of(message: Any) -> dict[str, Any]:
     """The attributes of a span or log record that are text or numbers."""
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in message.attributes}
+    kinds = {each.key: each.value.WhichOneof("value") for each in message.attributes}
+    return {each.key: getattr(each.value, kinds[each.key]) for each in message.attributes if kinds[each.key]}
 
 
 def _to(server: LoopbackServer, path: str) -> list[Received]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from logging import getLogger
 from os import environ
@@ -23,6 +23,7 @@ from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._settings import comma_separated
 from hopline.http.foreign_metrics import OtherRequestsMeterProvider
+from hopline.late_threads import LateThreads
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 
@@ -71,12 +72,16 @@ class HoplineConfigurator(_OTelSDKConfigurator):
         if _is_disabled():
             return
         exporters = chosen_exporters()
-        with _environment(exporters):
+        late_threads = LateThreads() if LateThreads.may_be_needed() else None
+        with _environment(exporters), late_threads or nullcontext():
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]
         provider = trace.get_tracer_provider()
         if not isinstance(provider, TracerProvider):
             return
-        provider.add_span_processor(RequestIdSpanProcessor())
+        request_ids = RequestIdSpanProcessor()
+        provider.add_span_processor(request_ids)
+        if late_threads is not None:
+            late_threads.begin_at_first_span(request_ids)
         if _STATSD in exporters["traces"]:
             _count_in_statsd(provider)
 

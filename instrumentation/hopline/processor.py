@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
+from hopline._guard import guard
 from hopline.context import current
 
 REQUEST_ID = "hopline.request_id"
@@ -13,7 +16,10 @@ REQUEST_ID = "hopline.request_id"
 class RequestIdSpanProcessor(SpanProcessor):
     """Sets ``hopline.request_id`` on each span that starts while there is a request id.
 
-    The hopline distribution adds it by itself. Where an application builds its own provider:
+    The hopline distribution adds it by itself. Where an application builds its own provider, it does:
+
+    Attributes:
+        at_first: called once, when the next span starts.
 
     Example:
         >>> from opentelemetry.sdk.trace import TracerProvider
@@ -22,8 +28,14 @@ class RequestIdSpanProcessor(SpanProcessor):
         >>> provider.add_span_processor(RequestIdSpanProcessor())
     """
 
+    def __init__(self) -> None:
+        self.at_first: Callable[[], object] | None = None
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Set the attribute from the state in ``parent_context`` (default: the current context)."""
+        if self.at_first is not None:
+            at_first, self.at_first = self.at_first, None
+            guard(at_first)
         state = current(parent_context)
         if state is not None and state.request_id is not None:
             span.set_attribute(REQUEST_ID, state.request_id)

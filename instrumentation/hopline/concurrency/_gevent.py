@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from logging import getLogger
+from types import ModuleType
 from typing import Any
 
 from hopline._guard import guard
@@ -14,7 +15,7 @@ from hopline.concurrency._carry import call_in_copy, give, give_to_result
 
 _logger = getLogger("hopline.concurrency")
 
-_EARLY = ("requests", "urllib3", "ssl")
+_NETWORKING = ("requests", "urllib3")
 
 
 def patches() -> tuple[Patch, ...]:
@@ -51,10 +52,30 @@ def _started(greenlet: Any) -> None:
 
 def _patch_all(wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
     monkey: Any = sys.modules["gevent.monkey"]
-    early = [name for name in _EARLY if name in sys.modules]
-    if early and kwargs.get("ssl", True) and not monkey.is_module_patched("ssl"):
-        _warn(", ".join(early))
+    if kwargs.get("ssl", True) and not monkey.is_module_patched("ssl"):
+        early = guard(_too_early)
+        if early:
+            _warn(early)
     return wrapped(*args, **kwargs)
+
+
+def _too_early() -> str:
+    """The packages that have been imported and have taken what patching replaces."""
+    ssl = sys.modules.get("ssl")
+    early = {name for name in _NETWORKING if name in sys.modules}
+    if ssl is not None:
+        context = ssl.SSLContext
+        # Having imported ssl itself is no harm: it is patched in place.
+        early.update(_package(name) for name, each in _modules() if vars(each).get("SSLContext") is context)
+    return ", ".join(sorted(early - {"ssl", "gevent"}))
+
+
+def _modules() -> list[tuple[str, ModuleType]]:
+    return [(name, module) for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)]
+
+
+def _package(name: str) -> str:
+    return name.partition(".")[0]
 
 
 @cache

@@ -59,7 +59,7 @@ class ThreadSession:
 
     def __getattribute__(self, name: str) -> Any:
         if name == "__class__":
-            # What `isinstance` asks for: an application that goes through its environ has not used the session.
+            # What `isinstance` asks for, and gevent of all objects to find locks: that is no use of the session.
             return getattr(sys.modules.get("requests"), "Session", ThreadSession)
         return getattr(_session(), name)
 

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from opentelemetry.trace import format_trace_id
 
-from otlp import spans_received
+from tests.otlp import spans_received
 
 PROGRAM = """
 import json, multiprocessing, sys

@@ -1,0 +1,99 @@
+import threading
+from contextvars import ContextVar
+from time import monotonic, sleep
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from hopline import late_threads
+from hopline.late_threads import LateThreads
+from hopline.processor import RequestIdSpanProcessor
+
+
+@pytest.fixture
+def held():
+    """A provider with a batch processor, whose thread is held back."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    with LateThreads() as late:
+        provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    yield late, provider
+    late.begin()
+    provider.shutdown()
+
+
+def is_begun():
+    return any(thread.name.startswith("Otel") for thread in threading.enumerate())
+
+
+def test_a_thread_of_the_sdk_waits(held):
+    assert not is_begun()
+
+
+def test_other_threads_do_not():
+    with LateThreads():
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+    assert not thread.is_alive()
+
+
+def test_a_first_span_begins_it(held):
+    late, provider = held
+    processor = RequestIdSpanProcessor()
+    provider.add_span_processor(processor)
+    late.begin_at_first_span(processor)
+
+    provider.get_tracer("test").start_span("first").end()
+
+    assert is_begun()
+
+
+def test_it_begins_in_the_context_of_nobody(held, monkeypatch):
+    late, _ = held
+    seen = []
+    variable = ContextVar("variable", default="default")
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (seen.append(variable.get()), start(thread)))
+    variable.set("mine")
+
+    late.begin()
+
+    assert seen == ["default"]
+
+
+def test_shutting_down_begins_it(held):
+    _, provider = held
+
+    provider.shutdown()
+
+    assert not is_begun()
+
+
+def test_it_begins_by_itself_after_a_while(monkeypatch):
+    monkeypatch.setattr(late_threads, "_LATEST", 0.01)
+    provider = TracerProvider(shutdown_on_exit=False)
+    with LateThreads():
+        provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+
+    deadline = monotonic() + 30
+    while not is_begun() and monotonic() < deadline:
+        sleep(0.001)
+    begun = is_begun()
+    provider.shutdown()
+
+    assert begun
+
+
+def test_threads_that_the_sdk_starts_later_begin_at_once(held):
+    late, _ = held
+    late.begin()
+    processor = BatchSpanProcessor(InMemorySpanExporter())
+
+    thread = processor._batch_processor._worker_thread
+    alive = thread.is_alive()
+    processor.shutdown()
+
+    assert alive
