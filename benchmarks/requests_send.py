@@ -1,8 +1,8 @@
 """What instrumentation adds to one `Session.send`, beside opentelemetry-python-contrib's and a floor.
 
 The floor is what the OpenTelemetry SDK costs for the same span and histogram, written by hand with ready-made
-attributes. The adapter answers at once, so that nothing but requests and its instrumentation is measured. Each case runs
-in a process of its own, with all its arms by turns.
+attributes. The adapter answers at once, so that nothing but requests and its instrumentation is measured. Each case
+runs in a process of its own, with all its arms by turns.
 
     python benchmarks/requests_send.py [sampled|unsampled|api|statsd]
 """
@@ -125,7 +125,7 @@ def send() -> object:
 
 
 def instrumented(instrumentor: object, providers: dict[str, object]) -> Arm:
-    return Arm(send(), lambda: instrumentor.instrument(**providers), lambda: instrumentor.uninstrument())
+    return Arm(send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
 
 def arms(providers: dict[str, object]) -> dict[str, Arm]:

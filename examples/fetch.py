@@ -1,6 +1,6 @@
 """Fetch the URLs given on the command line, one after the other: an application without a word about telemetry.
 
-    opentelemetry-instrument python examples/fetch.py http://127.0.0.1:8000/ http://127.0.0.1:8000/nothing
+opentelemetry-instrument python examples/fetch.py http://127.0.0.1:8000/ http://127.0.0.1:8000/nothing
 """
 
 import sys

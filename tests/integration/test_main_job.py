@@ -1,4 +1,4 @@
-"""The main job against real servers: an example under ``opentelemetry-instrument``, a collector and the first statsd."""
+"""The main job against real servers: an example under ``opentelemetry-instrument``, a collector and statsd."""
 
 from __future__ import annotations
 
