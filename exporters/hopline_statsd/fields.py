@@ -55,7 +55,7 @@ class Source:
 
 DERIVED: Mapping[str, tuple[Source, ...]] = {
     "host": (
-        Source("hopline.host.name"),
+        Source("peer.service"),
         Source("server.address", _lower),
         Source("net.peer.name", _lower),
         Source("url.full", host_of, is_long=True),

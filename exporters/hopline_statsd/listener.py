@@ -55,7 +55,6 @@ class StatsdListener:
         self._since = time.monotonic()
         self._changed = threading.Condition()
         self._selector = selectors.DefaultSelector()
-        self._stop_receiver, self._stop_sender = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="statsd-listener", daemon=True)
 
     def start(self) -> StatsdListener:
@@ -66,6 +65,7 @@ class StatsdListener:
         """
         listening = self._bind()
         listening.setblocking(False)
+        self._stop_receiver, self._stop_sender = socket.socketpair()
         accept = self._read_datagram if self._asked.is_datagram else self._accept
         self._selector.register(listening, selectors.EVENT_READ, accept)
         self._selector.register(self._stop_receiver, selectors.EVENT_READ, None)
@@ -150,9 +150,13 @@ class StatsdListener:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         if not asked.is_datagram:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        if not asked.is_datagram:
-            listening.listen()
+        try:
+            listening.bind(address)
+            if not asked.is_datagram:
+                listening.listen()
+        except OSError:
+            listening.close()
+            raise
         return listening
 
     def _run(self) -> None:

@@ -40,7 +40,16 @@ DEFAULT = RuleSet(
             "http.client",
             Naming("requests", {"host": "{host}", "method": "{method}", "status": "{status}"}),
             kinds=("client",),
-            when=_HTTP,
+            when={**_HTTP, "url.template": "!*"},
+        ),
+        Rule(
+            "http.client.template",
+            Naming(
+                "requests",
+                {"host": "{host}", "template": "{url.template}", "method": "{method}", "status": "{status}"},
+            ),
+            kinds=("client",),
+            when={**_HTTP, "url.template": "*"},
         ),
         Rule(
             "http.client.connections",
@@ -77,7 +86,7 @@ DEFAULT = RuleSet(
             "celery.run",
             Naming("celery.run", {"task": "{task}"}, plain="celery.{task}.run"),
             kinds=("consumer",),
-            when=_TASK,
+            when={**_TASK, "celery.state": ["!REVOKED", "!*"]},  # a task that is revoked does not run
         ),
         Rule(
             "celery.queue",

@@ -109,3 +109,12 @@ def test_doctor_names_another_distribution(monkeypatch, capsys):
 
     assert main(["doctor"]) == 1
     assert "brings opentelemetry_distro 'rival' too; set OTEL_PYTHON_DISTRO=hopline" in capsys.readouterr().out
+
+
+def test_watch_says_that_somebody_else_listens(capsys):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+
+        assert main(["watch", "--endpoint", f"udp://127.0.0.1:{other.getsockname()[1]}"]) == 2
+
+    assert "Address already in use" in capsys.readouterr().err

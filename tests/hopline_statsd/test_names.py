@@ -39,7 +39,7 @@ def test_spans_of_two_services_in_one_process_keep_their_prefixes(make_processor
         ({"http.method": "GET", "http.url": "http://Old.Example:80/x"}, "old-example.GET.unknown"),
         ({"http.request.method": "GET", "url.full": "http://[::1]:80/"}, "--1.GET.unknown"),
         ({"http.request.method": "GET", "url.full": "http://[broken"}, "unknown.GET.unknown"),
-        ({**CALL, "hopline.host.name": "payments"}, "payments.POST.200"),
+        ({**CALL, "peer.service": "payments"}, "payments.POST.200"),
         ({**CALL, "server.address": "SomeHost.COM"}, "somehost-com.POST.200"),
         (
             {
@@ -129,7 +129,7 @@ def test_a_served_request_is_named_by_its_view(make_processor, listener, attribu
     assert lines_of(processor, listener, 1) == [f"my.prefix.{name}:12.500|ms"]
 
 
-@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "RETRY", "REVOKED"])
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "RETRY"])
 def test_a_celery_task_is_timed_and_its_outcome_counted(make_processor, listener, state):
     processor = make_processor()
 
@@ -197,3 +197,19 @@ def test_a_phase_that_is_no_duration_is_dropped_and_counted_alone(make_processor
 
     assert len(lines_of(processor, listener, 2)) == 2
     assert processor.stats().dropped == {"invalid": 1}
+
+
+def test_a_celery_task_that_is_revoked_is_counted_and_not_timed(make_processor, listener):
+    processor = make_processor()
+
+    end_span(processor, {"celery.task_name": "pay", "celery.state": "REVOKED"}, kind=SpanKind.CONSUMER)
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.celery.pay.revoked:1|c"]
+
+
+def test_a_call_whose_url_has_a_template_is_named_by_it_too(make_processor, listener):
+    processor = make_processor()
+
+    end_span(processor, {**CALL, "url.template": "/users/{id}"})
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.requests.somehost-com.users-_id_.POST.200:12.500|ms"]

@@ -239,9 +239,9 @@ def test_its_own_counts_are_metrics(make_config, listener):
     provider = MeterProvider([reader], shutdown_on_exit=False)
     processor = StatsdSpanProcessor(make_config(max_packet_size=64), meter_provider=provider)
 
-    end_span(processor, {**CALL, "hopline.host.name": "h"})
+    end_span(processor, {**CALL, "peer.service": "h"})
     end_span(processor, CALL)
-    end_span(processor, {**CALL, "hopline.host.name": "h" * 60})
+    end_span(processor, {**CALL, "peer.service": "h" * 60})
     assert processor.force_flush()
 
     points = {}

@@ -11,7 +11,7 @@ from tests.hopline_statsd.spans import CALL, end_span, lines_of
 
 TEMPLATED = """
 extends = "default"
-without = ["http.client.queue", "http.client.queued"]
+without = ["http.client.queue", "http.client.queued", "http.client.template"]
 
 # The template of the URL in the name.
 [[span]]

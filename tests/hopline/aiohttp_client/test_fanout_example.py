@@ -23,7 +23,7 @@ def test_each_event_is_exactly_one_statsd_line():
 
     lines = dict(re.findall(r"^ *(\d+) lines such as (\S+):[\d.]+\|(?:ms|c)$", printed, re.MULTILINE))
     assert lines == {
-        "100": "fanout.requests.localhost.GET.200",
+        "100": "fanout.requests.localhost.page-_number_.GET.200",
         "10": "fanout.requests.localhost.connections",
         "90": "fanout.requests.localhost.queued",
     }

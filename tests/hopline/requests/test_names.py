@@ -8,6 +8,8 @@ from opentelemetry.trace import StatusCode
 
 import hopline
 from hopline.hosts import host_names
+from hopline_statsd import StatsdConfig, StatsdSpanProcessor
+from hopline_statsd.listener import StatsdListener
 from tests.loopback import Answer
 
 DURATION = "http.client.request.duration"
@@ -149,3 +151,19 @@ def test_statuses_are_expected_by_host(instrument, telemetry, server):
     requests.get(url)
 
     assert [span.attributes.get("error.type") for span in telemetry.spans] == [None, "500"]
+
+
+@pytest.mark.usefixtures("named_host")
+def test_statsd_is_told_the_same_names(instrument, telemetry, server):
+    with StatsdListener() as statsd:
+        processor = StatsdSpanProcessor(StatsdConfig(endpoint=statsd.endpoint, prefix="my.prefix"))
+        telemetry.tracer_provider.add_span_processor(processor)
+        instrument()
+
+        with hopline.url_template("/users/{id}"):
+            requests.get(f"{server.url}/users/17")
+        processor.force_flush()
+
+        assert statsd.wait_for(2)
+        assert statsd.lines[0].startswith("my.prefix.requests.billing.users-_id_.GET.200:")
+        assert statsd.lines[1] == "my.prefix.requests.billing.connections:1|c"
