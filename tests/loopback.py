@@ -25,15 +25,18 @@ class Received:
 
 @dataclass
 class Answer:
-    """What to send back; `chunks` instead of `body` sends it chunked, `broken` closes without an answer."""
+    """What to send back; `chunks` instead of `body` sends it chunked, `broken` closes without an answer.
+
+    `cut` closes before the last chunk.
+    """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"ok"
     chunks: list[bytes] | None = None
     broken: bool = False
+    cut: bool = False
     before: Callable[[], Any] | None = None
-    length: int | None = None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -72,14 +75,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             for chunk in answer.chunks:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-            self.wfile.write(b"0\r\n\r\n")
+            if answer.cut:
+                self.close_connection = True
+            else:
+                self.wfile.write(b"0\r\n\r\n")
             return
-        self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
-        if answer.length is not None:
-            self.close_connection = True
 
     def _read_chunks(self) -> bytes:
         body = b""

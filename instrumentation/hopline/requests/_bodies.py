@@ -46,6 +46,7 @@ class Streams:
         self.patches = (
             Patch("urllib3.response", "HTTPResponse._fp_read", self._read),
             Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read),
+            Patch("urllib3.response", "HTTPResponse._update_chunk_length", self._read_length),
             Patch("urllib3.response", "HTTPResponse.release_conn", self._release_conn),
             Patch("urllib3.response", "HTTPResponse.close", self._close),
         )
@@ -60,6 +61,19 @@ class Streams:
         data = wrapped(*args, **kwargs)
         guard(self._count, raw, data)
         return data
+
+    def _read_length(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
+        # A body that breaks off between two chunks is closed before its error is raised: it is not to be told twice.
+        streamed = self._streamed.pop(raw, None)
+        try:
+            result = wrapped(*args, **kwargs)
+        except Exception as error:
+            if streamed is not None:
+                guard(streamed.bodies.record, streamed, streamed.received, error_type_of(error))
+            raise
+        if streamed is not None:
+            self._streamed[raw] = streamed
+        return result
 
     def _count(self, raw: Any, data: bytes) -> None:
         # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.

@@ -31,7 +31,9 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
     if call is None or progress is None or not progress.adapted:
         return wrapped(*args, **kwargs)
     if progress.pool is None:
-        progress.pool = pool
+        # The adapter hands over the request's own header; whoever else uses urllib3 meanwhile has another.
+        if _argument(args, kwargs, _HEADERS, "headers") is call.request.headers:
+            progress.pool = pool
         return wrapped(*args, **kwargs)
     history = getattr(_argument(args, kwargs, _RETRIES, "retries"), "history", None)
     # urllib3 calls itself for a retry; any other call while ours lasts is somebody else's.

@@ -108,7 +108,7 @@ def test_a_time_out_is_an_error(instrument, telemetry, server):
 
 def test_a_body_that_breaks_off_is_an_error_with_the_status(instrument, telemetry, server):
     instrument()
-    url = server.answer("/", Answer(body=b"short", length=100))
+    url = server.answer("/", Answer(chunks=[b"short"], cut=True))
 
     with pytest.raises(requests.exceptions.RequestException):
         requests.get(url)
