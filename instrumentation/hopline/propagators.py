@@ -94,7 +94,21 @@ class RequestIdPropagator(TextMapPropagator):
             setter: writes into ``carrier``.
         """
         if not _has(carrier, HEADER):
-            setter.set(carrier, HEADER, self._outgoing(context))
+            span_id = get_current_span(context).get_span_context().span_id
+            state = current(context)
+            setter.set(carrier, HEADER, self.outgoing(None if state is None else state.request_id, span_id))
+
+    def outgoing(self, request_id: str | None, span_id: int) -> str:
+        """The id of an outgoing request.
+
+        Args:
+            request_id: the id of the request that is being served, or None.
+            span_id: the id of the span that the outgoing request is sent in, or 0 if there is none.
+        """
+        if request_id is not None and not self._fan_out:
+            return request_id
+        hop = f"{span_id:016x}" if span_id else new_hop()
+        return hop if request_id is None else fan_out(hop, request_id)
 
     @property
     def fields(self) -> set[str]:
@@ -104,15 +118,6 @@ class RequestIdPropagator(TextMapPropagator):
     def _incoming(self, carrier: CarrierT, getter: Getter[CarrierT]) -> str | None:
         first = _first(carrier, getter, HEADER) if self._trust_incoming else None
         return first if is_valid(first) else None
-
-    def _outgoing(self, context: Context | None) -> str:
-        state = current(context)
-        request_id = None if state is None else state.request_id
-        if request_id is not None and not self._fan_out:
-            return request_id
-        span_id = get_current_span(context).get_span_context().span_id
-        hop = f"{span_id:016x}" if span_id else new_hop()
-        return hop if request_id is None else fan_out(hop, request_id)
 
 
 class DeadlinePropagator(TextMapPropagator):

@@ -11,7 +11,7 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
-from opentelemetry.context import Context, get_current, set_value
+from opentelemetry.context import Context, set_value
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_RESEND_COUNT
 from opentelemetry.semconv.attributes.url_attributes import URL_FULL
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from hopline.destinations import Destination
     from hopline.http.client import ClientTelemetry
     from hopline.http.config import HttpConfig
+
+CALL = _SUPPRESS_HTTP
+"""Where the context of an attempt holds its call; other instrumentations take it for the word to keep silent."""
 
 _MAX_DESCRIPTION = 256
 
@@ -92,11 +95,11 @@ class ClientCall:
             self.operation.span_name, self._parent, SpanKind.CLIENT, attributes, links, self._start
         )
         # One copy for both keys, 0.6 µs less than the API's set_span_in_context and set_value one after the other.
-        self.context = Context({**self._parent, _SPAN: span, _SUPPRESS_HTTP: self})
+        self.context = Context({**self._parent, _SPAN: span, CALL: self})
         if telemetry.config.request_hook is not None:
             guard(telemetry.config.request_hook, span, request)
-        sent = telemetry.inject(self.destination, headers, self.context)
-        self.details = {} if sent is None else {REQUEST_ID: sent}
+        request_id = telemetry.inject(self.destination, headers, self.context, span)
+        self.details = {} if request_id is None else {REQUEST_ID: request_id}
         telemetry.active.add(self)
 
     def resend(self, method: str, url: str, headers: Headers, request: object) -> None:
@@ -106,7 +109,7 @@ class ClientCall:
         self._resends += 1
         self.sizes = (None, None)
         if self.telemetry.excludes(url):
-            self.context = set_value(_SUPPRESS_HTTP, self, self._parent)
+            self.context = set_value(CALL, self, self._parent)
             self.telemetry.inject_excluded(url, headers, self._parent)
         else:
             self.begin(method, url, headers, request)
@@ -147,7 +150,8 @@ class ClientCall:
         span, config = self._span, self.telemetry.config
         if span is None:
             return None
-        self.stop()
+        if self._duration is None:
+            self.stop()
         if config.response_headers is not None and span.is_recording():
             span.set_attributes(config.response_headers.attributes(headers))
         if config.response_hook is not None and response is not None:
@@ -193,7 +197,8 @@ class ClientCall:
         template = self._template or (None if hints is None else hints.template)
         if self._resends and self.url != self._first_url:
             template = None  # the caller has named the URL that it asked for, not where a redirect leads
-        template = template or destination.template(self.url)
+        if template is None and destination.templates:
+            template = destination.template(self.url)
         self.operation = self.telemetry.config.words.operation(self.method, template, destination)
         self._expected = destination.expected if hints is None else destination.expected | hints.expected
 
@@ -211,14 +216,16 @@ class ClientCall:
         return attributes
 
     def _end(self, outcome: Outcome, description: str | None = None) -> Outcome:
-        self.stop()
+        if self._duration is None:
+            self.stop()
         span, duration, telemetry = self._span, self._duration, self.telemetry
         assert span is not None
         assert duration is not None
         self._span, self._previous = None, span
         telemetry.active.discard(self)
         if span.is_recording():
-            self._set(span, outcome)
+            # All at once: each call of the SDK's takes its lock and cleans what it has got.
+            span.set_attributes({**outcome.span_attributes, **self.details})
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
         span.end(self._start + duration)
@@ -228,15 +235,6 @@ class ClientCall:
         self.context = self._parent
         return outcome
 
-    def _set(self, span: Span, outcome: Outcome) -> None:
-        if self.details:
-            # All at once: each call of the SDK's takes its lock and cleans what it has got.
-            span.set_attributes({**outcome.span_attributes, **self.details})
-        else:
-            # Of only two, or three, each at a time is quicker, by 0.4 µs.
-            for name, value in outcome.span_attributes.items():
-                span.set_attribute(name, value)
-
     def _record(self, duration: int, outcome: Outcome) -> None:
         instruments = self.telemetry.instruments
         instruments.record(duration, outcome)
@@ -244,12 +242,6 @@ class ClientCall:
             instruments.record_sizes(*self.sizes, outcome)
         if self.details:
             instruments.phases.record(self.details, self.operation.origin)
-
-
-def ongoing_call() -> ClientCall | None:
-    """The call of ours whose attempt is current here, or None."""
-    marker = get_current().get(_SUPPRESS_HTTP)
-    return marker if type(marker) is ClientCall else None
 
 
 def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:

@@ -23,6 +23,7 @@ class Instrumentation:
     def __init__(self) -> None:
         self._for_all: Setup | None = None
         self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
+        self._any_session = False
         streams = Streams()
         self._patches = (
             *Sending(self._setup_of, streams).patches,
@@ -48,6 +49,7 @@ class Instrumentation:
     def set_up(self, session: Session, setup: Setup) -> None:
         """Tell of one session in its own way."""
         self._for_session[session] = setup
+        self._any_session = True
         self._apply()
 
     def default_telemetry(self) -> ClientTelemetry:
@@ -57,7 +59,7 @@ class Instrumentation:
         return make_telemetry({})
 
     def _setup_of(self, session: Session) -> Setup | None:
-        if self._for_session:
+        if self._any_session:
             return guard(self._for_session.get, session) or self._for_all
         return self._for_all
 

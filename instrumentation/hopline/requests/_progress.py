@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import get_current
+
 from hopline.http.attributes import Outcome
-from hopline.http.call import ClientCall, ongoing_call
+from hopline.http.call import CALL, ClientCall
 from hopline.http.headers import Headers
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ class Progress:
 
     Attributes:
         session: the session that makes the call.
-        following: whether the session looks where the answer redirects to; a send now is the next hop.
+        following: whether the session has made the request that the answer redirects to; a send now is that hop.
         answer: the response to the attempt, once requests has built it.
         error: the exception that ended the attempt, where somebody between the adapter and us caught it.
         adapted: whether an adapter has been given the attempt's request.
@@ -48,10 +50,10 @@ class Progress:
 
 def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
     """The call of a session of requests that is current here, and how far it has come."""
-    call = ongoing_call()
-    if call is None or type(call.progress) is not Progress:
-        return None, None
-    return call, call.progress
+    call = get_current().get(CALL)
+    if type(call) is ClientCall and type(call.progress) is Progress:
+        return call, call.progress
+    return None, None
 
 
 def line_and_header(request: PreparedRequest) -> tuple[str, str, Headers, PreparedRequest]:

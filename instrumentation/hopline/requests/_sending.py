@@ -10,6 +10,7 @@ from opentelemetry.context import attach, detach
 
 from hopline._guard import guard
 from hopline._patch import Patch
+from hopline.context import current
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.requests._bodies import Streams
@@ -51,7 +52,9 @@ class Sending:
         self._streams = streams
         self.patches = (
             Patch("requests.sessions", "Session.send", self._send),
-            Patch("requests.sessions", "SessionRedirectMixin.resolve_redirects", _resolve_redirects),
+            # Two of what a session calls for each hop that it is about to follow, as an application may override them.
+            Patch("requests.sessions", "SessionRedirectMixin.rebuild_method", _rebuild),
+            Patch("requests.sessions", "SessionRedirectMixin.rebuild_auth", _rebuild),
             Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
         )
 
@@ -59,7 +62,9 @@ class Sending:
         setup = self._setup_of(session)
         if setup is None or setup.telemetry is None:
             return wrapped(*args, **kwargs)
-        kwargs = in_time(kwargs)
+        state = current()
+        if state is not None and state.deadline is not None:
+            kwargs = in_time(kwargs)
         if setup.pre_request is None and setup.post_request is None:
             return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
@@ -82,7 +87,6 @@ class Sending:
         if outer is not None and progress is not None and progress.following and progress.session is session:
             guard(next_attempt, outer, request)
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
-            outer.progress.following = True
             outer.stop()
             return response
         call = guard(_start, telemetry, session, request)
@@ -121,11 +125,10 @@ def _after(setup: Setup, request: PreparedRequest, result: Response | BaseExcept
         guard(setup.post_request, request, result)
 
 
-def _resolve_redirects(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
+def _rebuild(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
     _, progress = ongoing_progress()
-    # `send` asks for each answer; with yield_requests only to prepare the next request, not to send it.
-    if progress is not None and progress.session is session and not kwargs.get("yield_requests"):
-        progress.answer = args[0] if args else kwargs.get("resp")
+    if progress is not None and progress.session is session:
+        progress.answer = args[1] if len(args) > 1 else kwargs.get("response")
         progress.following = True
     return wrapped(*args, **kwargs)
 

@@ -14,7 +14,8 @@ from hopline.requests import RequestsInstrumentor, configure
 
 PATCHED = [
     (requests.Session, "send"),
-    (requests.sessions.SessionRedirectMixin, "resolve_redirects"),
+    (requests.sessions.SessionRedirectMixin, "rebuild_method"),
+    (requests.sessions.SessionRedirectMixin, "rebuild_auth"),
     (requests.adapters.HTTPAdapter, "send"),
     (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
     (urllib3.connection.HTTPConnection, "close"),
