@@ -31,13 +31,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests.adapters import BaseAdapter
+from statsd_sink import Sink
 
 from hopline import Context
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import RequestIdPropagator
 from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
-from hopline_statsd.listener import StatsdListener
 from hopline_statsd.processor import StatsdSpanProcessor
 
 SPAN_ATTRIBUTES = {
@@ -172,8 +172,8 @@ def api() -> list[Row]:
 
 
 def statsd() -> list[Row]:
-    with StatsdListener() as listener:
-        config = StatsdConfig(endpoint=listener.endpoint, prefix="bench")
+    with Sink() as sink:
+        config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
         meters = meter_provider(sampled=True)
         without = {"tracer_provider": tracer_provider(), "meter_provider": meters}
         processors = (RequestIdSpanProcessor(), StatsdSpanProcessor(config))

@@ -26,7 +26,7 @@ from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE,
     OTEL_PYTHON_HOPLINE_TRUST_INCOMING,
 )
-from hopline.request_id import HEADER, fan_out, is_valid, new_hop, new_root
+from hopline.request_id import HEADER, fan_out, hop_of, is_valid, new_hop, new_root
 
 _logger = getLogger(__name__)
 
@@ -94,20 +94,20 @@ class RequestIdPropagator(TextMapPropagator):
             setter: writes into ``carrier``.
         """
         if not _has(carrier, HEADER):
-            span_id = get_current_span(context).get_span_context().span_id
+            hop = hop_of(get_current_span(context).get_span_context().span_id)
             state = current(context)
-            setter.set(carrier, HEADER, self.outgoing(None if state is None else state.request_id, span_id))
+            setter.set(carrier, HEADER, self.outgoing(None if state is None else state.request_id, hop))
 
-    def outgoing(self, request_id: str | None, span_id: int) -> str:
+    def outgoing(self, request_id: str | None, hop: str) -> str:
         """The id of an outgoing request.
 
         Args:
             request_id: the id of the request that is being served, or None.
-            span_id: the id of the span that the outgoing request is sent in, or 0 if there is none.
+            hop: the part that names the span it is sent in, or an empty string if there is none.
         """
         if request_id is not None and not self._fan_out:
             return request_id
-        hop = f"{span_id:016x}" if span_id else new_hop()
+        hop = hop or new_hop()
         return hop if request_id is None else fan_out(hop, request_id)
 
     @property

@@ -24,6 +24,7 @@ from hopline.http.injection import Injection
 from hopline.http.instruments import ClientInstruments
 from hopline.request_id import HEADER
 
+_HEADER = HEADER.lower()
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
 
 
@@ -123,8 +124,10 @@ class ClientTelemetry:
             injection = self._injection = Injection(propagator)
         values, request_id = injection.values(context, span)
         permitted = destination.permitted(values) if destination.denied else values
-        place(permitted, injection.fields, headers)
-        return headers.get(HEADER) if HEADER in permitted else request_id
+        users = place(permitted, injection.fields, headers)
+        if HEADER not in permitted:
+            return request_id
+        return headers[HEADER] if _HEADER in users else permitted[HEADER]
 
     def close(self) -> None:
         """Tell nothing any more when metrics are collected."""

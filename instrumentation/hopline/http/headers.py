@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 
 Headers = MutableMapping[str, str]
 
@@ -20,7 +20,7 @@ class Injected(str):
     __slots__ = ()
 
 
-def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> None:
+def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> Collection[str]:
     """Put ``values`` into ``headers``, and nothing else of ours.
 
     Args:
@@ -28,7 +28,11 @@ def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -
         fields: the lower-case names of all fields that could be ours; one that an earlier attempt left behind is
             replaced, or taken away when it is not in ``values``.
         headers: the request's header; a field that the user set there stays as it is.
+
+    Returns:
+        The lower-case names of the fields that the user set.
     """
+    users: Collection[str] = ()
     present = fields.intersection(_lower_names(headers))
     if present:
         ours = [field for field in present if type(headers[field]) is Injected]
@@ -38,6 +42,7 @@ def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -
         values = {name: value for name, value in values.items() if name.lower() not in users}
     for name, value in values.items():
         headers[name] = Injected(value)
+    return users
 
 
 def _lower_names(headers: Headers) -> Iterable[str]:

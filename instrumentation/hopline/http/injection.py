@@ -15,7 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from hopline._guard import guard
 from hopline.context import current
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
-from hopline.request_id import HEADER
+from hopline.request_id import HEADER, hop_of
 
 
 class Injection:
@@ -57,10 +57,10 @@ class Injection:
         """
         fields: dict[str, str] = {}
         sent = span.get_span_context()
-        span_id = sent.span_id
-        if self._trace and span_id and sent.trace_id:
+        hop = hop_of(sent.span_id)
+        if self._trace and hop and sent.trace_id:
             # W3C Trace Context, version 00. With % in half the time of an f-string: 0.2 µs.
-            fields["traceparent"] = "00-%032x-%016x-%02x" % (sent.trace_id, span_id, sent.trace_flags)  # noqa: UP031
+            fields["traceparent"] = "00-%032x-%s-%02x" % (sent.trace_id, hop, sent.trace_flags)  # noqa: UP031
             if sent.trace_state:
                 fields["tracestate"] = sent.trace_state.to_header()
         for other in self._others:
@@ -68,7 +68,7 @@ class Injection:
         state = current(context)
         request_id = None if state is None else state.request_id
         if self._request_id is not None and HEADER not in fields:
-            fields[HEADER] = self._request_id.outgoing(request_id, span_id)
+            fields[HEADER] = self._request_id.outgoing(request_id, hop)
         if self._deadline is not None and state is not None and state.deadline is not None:
             self._deadline.inject(fields, context)
         return fields, request_id
