@@ -164,7 +164,7 @@ class StatsdClient:
             value: The member; what may not stand in a line is replaced in its text.
             tags: Appended to the name, value after value, in the dialect without tags.
         """
-        self._sender.put(_template(self._sets, name, tags), self._dialect.tag_value(text_of(value)).encode())
+        self._sender.put(_template(self._sets, name, tags), self._dialect.member(text_of(value)).encode())
 
     def histogram(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Send a value of which the server makes statistics: `h`, or `ms` in a dialect that has no `h`.

@@ -33,6 +33,15 @@ def test_each_kind_of_metric_is_written_as_statsd_servers_read_it(make_client, l
     ]
 
 
+@pytest.mark.parametrize("dialect", ["plain", "dogstatsd", "graphite"])
+def test_the_member_of_a_set_is_never_read_as_several(make_client, listener, dialect):
+    client = make_client(dialect=dialect)
+
+    client.set("users", "urn:user|1")
+
+    assert sent(client, listener, 1) == ["my.prefix.users:urn_user_1|s"]
+
+
 def test_a_negative_gauge_is_set_to_zero_first_where_a_sign_means_a_change(make_client, listener):
     client = make_client()
 

@@ -88,6 +88,15 @@ def test_a_file_adds_replaces_and_leaves_out_rules(make_processor, listener):
         ("[[span]]\nid = 'a'\nname = 'a'\n\n[[span]]\nid = 'b'\nname = '{'", 7, "without its other half"),
         ("[[metric]]\nid = 'a'\nname = 'a'", 1, "match: it is missing"),
         ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = 'x'", 5, "'x' is no number"),
+        ("[[span]]\nid = 'a'\nname = 'a..b'", 3, "there is nothing beside a dot"),
+        ("[[span]]\nid = 'a'\nname = 'a'\nplain = '.{host}'", 4, "there is nothing beside a dot"),
+        ("[[span]]\nid = 'a'\nname = 'a'\n[span.when]\nx = []", 4, "'x' is compared with nothing"),
+        ("[[span]]\nid = 'a'\nname = 'a'\n[[span]]\nid = 'a'\nname = 'b'", 5, "there is a rule 'a' above already"),
+        ("[['span']]\nid = 'a'\nname = '{'", 3, "without its other half"),
+        ("span = [\n{ id = 'a', name = 'a' },\n{ id = 'b', name = '{' },\n]", 3, "without its other half"),
+        ("extends = 'none'\nspan = [{ id = 'a' }]", 2, "name: it is missing"),
+        ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = 0", 5, "0.0 is no factor"),
+        ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = nan", 5, "nan is no factor"),
         ("extends = 'talisker2'", 1, "'talisker2' is none of default, talisker, none"),
         ("\nwithout = ['x']", 2, "there is no rule x"),
         ("spam = 1", 1, "there is no such key"),
@@ -127,6 +136,22 @@ def test_a_file_in_the_environment_is_read(tmp_path):
     config = StatsdConfig.from_environment({"OTEL_EXPORTER_STATSD_RULES": str(path)})
 
     assert config.rules == RuleSet(spans=(Rule("a", Naming("a")),))
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text("extends = 'none'\n", encoding="utf-8-sig")
+
+    assert load_rules(str(path)) == RuleSet()
+
+
+@pytest.mark.parametrize("attribute", ["k8s.pod.label.app.kubernetes.io/name", "_private", "größe", "a:b"])
+def test_any_attribute_may_stand_in_a_template(make_processor, listener, attribute):
+    processor = make_processor(rules=RuleSet((Rule("it", Naming(f"it.{{{attribute}}}"), type="c"),)))
+
+    end_span(processor, {attribute: "here"})
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.it.here:1|c"]
 
 
 def test_rule_sets_are_found_by_name():
