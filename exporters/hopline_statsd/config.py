@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from hopline_statsd import environment_variables as names
 from hopline_statsd.endpoint import Endpoint
+from hopline_statsd.fields import text_of
 from hopline_statsd.lines import DIALECTS, TIMER_TYPES, dotted
 from hopline_statsd.rules import RuleSet
 from hopline_statsd.rules_file import load_rules
@@ -144,10 +145,8 @@ class _Reader:
 
     def warn(self, config: StatsdConfig) -> None:
         for field, variable, raw, reason in self._complaints:
-            used: object = _DEFAULTS_IN_WORDS.get(field)
-            if field in self.found or used is None:
-                used = config.packet_size if field == "max_packet_size" else getattr(config, field)
-            _warn(variable, raw, reason, str(used))
+            in_words = None if field in self.found else _DEFAULTS_IN_WORDS.get(field)
+            _warn(variable, raw, reason, in_words or _as_written(field, config))
 
     def _take(self, field: str, variable: str, raw: str, parse: Callable[[str], Any]) -> None:
         if not raw or field in self.found:
@@ -168,6 +167,14 @@ class _Reader:
 def _warn(variable: str, raw: str, reason: str, used: str) -> None:
     """Say it once, though each exporter reads the settings."""
     _logger.warning("%s=%r is not used, %s; used instead: %s", variable, raw, reason, used)
+
+
+def _as_written(field: str, config: StatsdConfig) -> str:
+    """Write a setting as its variable has it."""
+    if field == "max_packet_size":
+        return str(config.packet_size)
+    value = getattr(config, field)
+    return f"{value * 1000:g}" if field == "flush_interval" else text_of(value)
 
 
 def _endpoint(text: str) -> str:
@@ -197,7 +204,9 @@ def _number(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    return _number(text) / 1000
+    milliseconds = _number(text)
+    _between(10, 3_600_000, " milliseconds")(milliseconds)
+    return milliseconds / 1000
 
 
 def _boolean(text: str) -> bool:

@@ -201,6 +201,16 @@ def test_a_setting_that_makes_no_sense_is_named_in_one_warning(statsd, server, v
     assert repr(value) in warning
 
 
+def test_an_instrumentor_that_fails_costs_no_other(statsd, server):
+    settings = {"OTEL_TRACES_EXPORTER": "statsd", "OTEL_EXPORTER_STATSD_ENDPOINT": statsd.endpoint}
+
+    finished = fetch(server.url, OTEL_PYTHON_EXCLUDED_URLS="(", **settings)  # with it, FastAPI's raises
+
+    assert "fastapi is not instrumented" in finished.stderr
+    assert "OTEL_PYTHON_EXCLUDED_URLS='('" in finished.stderr
+    assert statsd.wait_for(2)
+
+
 def test_statsd_settings_are_options_of_the_command_too(statsd, server):
     options = (f"--exporter_statsd_endpoint={statsd.endpoint}", "--exporter_statsd_prefix=by.option")
 
