@@ -160,6 +160,9 @@ class RuleSet:
     spans: tuple[Rule, ...] = ()
     metrics: tuple[MetricRule, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"RuleSet({', '.join(rule.id for rule in (*self.spans, *self.metrics))})"
+
     def extended(
         self,
         spans: Iterable[Rule] = (),
