@@ -161,7 +161,8 @@ class RuleSet:
     metrics: tuple[MetricRule, ...] = ()
 
     def __repr__(self) -> str:
-        return f"RuleSet({', '.join(rule.id for rule in (*self.spans, *self.metrics))})"
+        ids = [*(rule.id for rule in self.spans), *(rule.id for rule in self.metrics)]
+        return f"RuleSet({', '.join(ids)})"
 
     def extended(
         self,
