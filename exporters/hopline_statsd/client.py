@@ -51,7 +51,10 @@ class _Templates:
     def tagged(self, name: str, tags: Tags) -> bytes:
         """Return the template for a name and tags."""
         key = (name, tuple(tags.items()))
-        template = self._tagged.get(key)
+        try:
+            template = self._tagged.get(key)
+        except TypeError:  # a list, say, which is no key
+            return self._make(name, tags)
         if template is None:
             if len(self._tagged) >= _MAX_TEMPLATES:
                 self._tagged.clear()

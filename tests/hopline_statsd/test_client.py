@@ -169,6 +169,15 @@ def test_what_may_not_stand_in_a_name_is_replaced(make_client, listener, name, w
     assert sent(client, listener, 1) == [f"my.prefix.{written}:1.000|ms"]
 
 
+def test_a_tag_may_have_several_values(make_client, listener):
+    client = make_client()
+
+    client.timing("a", 1, {"b": [1, True]})
+    client.increment("a", 1, {"b": [1, True]})
+
+    assert sent(client, listener, 2) == ["my.prefix.a.1-true:1.000|ms", "my.prefix.a.1-true:1|c"]
+
+
 def test_names_need_no_prefix(make_client, listener):
     client = make_client(prefix=None)
 
