@@ -25,7 +25,7 @@ def work(url):
 if __name__ == "__main__":
     how, url = sys.argv[1:]
     requests.get(url)
-    children = [multiprocessing.get_context(how).Process(target=work, args=(url,)) for _ in range(3)]
+    children = [multiprocessing.get_context(how).Process(target=work, args=(url,)) for _ in range(2)]
     for child in children:
         child.start()
     for child in children:
@@ -59,7 +59,7 @@ def timers(statsd):
 def test_gunicorn_s_workers_send_all_at_sigterm(upstream, options):
     port = free_port()
     application = ("--chdir", str(ROOT / "examples"), "wsgi_app:application")
-    command = ("-m", "gunicorn", "-w", "3", "-b", f"127.0.0.1:{port}", *options, *application)
+    command = ("-m", "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", *options, *application)
 
     with (
         StatsdListener() as statsd,
@@ -73,7 +73,7 @@ def test_gunicorn_s_workers_send_all_at_sigterm(upstream, options):
     assert timers(statsd) == {"app.wsgi.unknown.GET.200": 30, "app.requests.127-0-0-1.GET.200": 30}
 
 
-@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("how", ["fork", "spawn"])
 def test_processes_of_multiprocessing_send_all_when_they_end(upstream, tmp_path, how):
     script = tmp_path / "forking.py"
     script.write_text(FORKING)
@@ -84,4 +84,4 @@ def test_processes_of_multiprocessing_send_all_when_they_end(upstream, tmp_path,
     ):
         assert program.wait() == 0, program.output
 
-    assert timers(statsd) == {"app.requests.127-0-0-1.GET.200": 31}
+    assert timers(statsd) == {"app.requests.127-0-0-1.GET.200": 21}
