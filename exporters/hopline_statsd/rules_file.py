@@ -34,7 +34,7 @@ def load_rules(source: str) -> RuleSet:
     """Find a rule set by its name, or read one from a file.
 
     Args:
-        source: `default`, `talisker` or the path of a TOML file.
+        source: `default`, `phases`, `talisker` or the path of a TOML file.
 
     Returns:
         The rule set.

@@ -140,7 +140,7 @@ def _environment(exporters: Mapping[str, list[str]]) -> Iterator[None]:
 
 def chosen_exporters() -> dict[str, list[str]]:
     """The names of the exporters for each signal: what the environment asks for and is installed, or the defaults."""
-    traces = ("otlp", _STATSD) if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
+    traces = ("otlp", _STATSD) if any(environ.get(name, "").strip() for name in _STATSD_SETTINGS) else ("otlp",)
     defaults: dict[str, tuple[str, ...]] = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
     return {signal: _usable_exporters(signal, names) for signal, names in defaults.items()}
 
