@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hopline.http._instrumentor import ServerInstrumentor
 from hopline.http.middleware import ServerPatches, argument, loaded, used
+from hopline.wsgi._gunicorn import in_its_context
 from hopline.wsgi._middleware import RequestContextMiddleware
 
 _patches = ServerPatches(RequestContextMiddleware)
@@ -16,6 +17,7 @@ _patches.add("hypercorn.app_wrappers", "WSGIWrapper.run_app", used("app"))
 _patches.add("gunicorn.workers.sync", "SyncWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.gthread", "ThreadWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.base_async", "AsyncWorker.load_wsgi", loaded("wsgi"))
+_patches.add("gunicorn.glogging", "Logger.access", lambda _wrap: in_its_context)
 
 
 class WsgiInstrumentor(ServerInstrumentor):
