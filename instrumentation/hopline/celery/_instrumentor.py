@@ -75,6 +75,7 @@ class _Telling:
         self._patches = (
             Patch("celery.app.base", "Celery.send_task", publishing.send),
             Patch("celery.worker.strategy", "default", self._strategy),
+            Patch("celery.worker.consumer.consumer", "Consumer.on_unknown_task", self._on_unknown),
             Patch("celery.worker.request", "Request.on_timeout", self._on_timeout),
             Patch("celery.worker.request", "Request.on_failure", self._on_failure),
         )
@@ -97,6 +98,10 @@ class _Telling:
 
     def _handle(self, wrapped: Callable[..., Any], _instance: object, args: Any, kwargs: Any) -> Any:
         headers = args[0].headers if args else None
+        return self._in_context(headers, wrapped, args, kwargs)
+
+    def _on_unknown(self, wrapped: Callable[..., Any], _consumer: object, args: Any, kwargs: Any) -> Any:
+        headers = args[1].headers if len(args) > 1 else None
         return self._in_context(headers, wrapped, args, kwargs)
 
     def _on_timeout(self, wrapped: Callable[..., Any], request: Any, args: Any, kwargs: Any) -> Any:
