@@ -6,7 +6,7 @@ its own: `first` and `second` by WSGI servers, the task by a Celery worker, `thi
 
 import asyncio
 import json
-import logging.config
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,19 +14,10 @@ import aiohttp
 import requests
 from celery import Celery
 
-WAIT = 30
-SERVERS_LOGGERS = ("gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.error", "uvicorn.access")
+from tests.sites import log_lines
 
-logging.config.dictConfig(
-    {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(name)s|%(request_id)s|%(otelTraceID)s|%(message)s"}},
-        "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"level": "INFO", "handlers": ["out"]},
-        "loggers": {name: {"level": "INFO", "handlers": [], "propagate": True} for name in SERVERS_LOGGERS},
-    }
-)
+WAIT = 30
+log_lines.configure()
 logger = logging.getLogger("chain")
 
 app = Celery("chain", broker=os.environ["CHAIN_REDIS"], backend=os.environ["CHAIN_REDIS"])
