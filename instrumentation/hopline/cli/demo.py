@@ -25,8 +25,8 @@ from hopline_statsd.listener import StatsdListener
 
 _PREFIX = "demo"
 # With what it takes to start this process and to stop the others, all is done within 15 seconds.
-_SECONDS = 12.0
-_ARRIVAL_SECONDS = 5.0
+_SECONDS = 12.5
+_ARRIVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -159,6 +160,8 @@ def _serve(make_application: Callable[[str], Application]) -> None:
 def _work(app: Any) -> None:
     # What a worker imports late takes longest.
     app.Worker  # noqa: B018
+    # Where some releases of Celery say that they shut down, which is no news.
+    sys.__stderr__ = open(os.devnull, "w")  # type: ignore[misc]  # noqa: SIM115
     _begin("ready")
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     app.worker_main(["--quiet", "worker", "--pool=solo", "--loglevel=WARNING", *alone])
