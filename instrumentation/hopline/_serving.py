@@ -12,7 +12,8 @@ from opentelemetry.context import Context as OtelContext
 from hopline._state import Begun, Scope, State, accepted, newest_state
 from hopline.context import current
 
-# Whether this is a server's turn: all that it does for one request, the last of which is not the application's.
+# Whether this is a server's turn, all that it does for one request, and not a step of the application's in it: what
+# the application calls, starts and serves meanwhile has no part in the turn.
 _is_turn: ContextVar[bool] = ContextVar("hopline_turn", default=False)
 
 
@@ -45,17 +46,21 @@ class Serving:
         context: the OpenTelemetry context to serve it in, as extracted from what came in.
     """
 
-    __slots__ = ("_context", "_scope", "_state")
+    __slots__ = ("_context", "_is_in_a_turn", "_scope", "_state")
 
     def __init__(self, context: OtelContext) -> None:
         known = current(context)
         request_id, deadline = (None, None) if known is None else (known.request_id, known.deadline)
         self._context = context
+        self._is_in_a_turn = False
         self._scope = Scope(extracted=True)
         self._state = State(self._scope, accepted(request_id), deadline=deadline)
 
     def enter(self) -> Begun:
         """Begin a step in this thread, task or greenlet; pass what this returns to :meth:`leave` at its end."""
+        self._is_in_a_turn = _is_turn.get()
+        if self._is_in_a_turn:
+            _is_turn.set(False)
         return Begun(self._state, self._context)
 
     def leave(self, step: Begun) -> None:
@@ -63,7 +68,8 @@ class Serving:
         self._context = otel_context.get_current()
         self._state = current() or self._state
         step.end()
-        if _is_turn.get():
+        if self._is_in_a_turn:
+            _is_turn.set(True)
             otel_context.attach(self._context)
             newest_state.set(self._state)
 

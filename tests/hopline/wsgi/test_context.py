@@ -362,3 +362,17 @@ def test_of_two_requests_in_one_turn_each_has_its_own_context_and_trace(wrap, te
     first, second = telemetry.spans
     assert first.context.trace_id != second.context.trace_id
     assert second.parent is None
+
+
+def test_what_an_application_serves_within_a_turn_leaves_nothing_behind(wrap, telemetry):
+    def app(environ, start_response):
+        with telemetry.tracer.start_as_current_span("client"):
+            Gateway(wrap(hello), HTTP_X_REQUEST_ID="inner").serve()
+            seen.append(Context.request_id)
+        return hello(environ, start_response)
+
+    seen = []
+    _serving.in_a_turn(Gateway(wrap(app), HTTP_X_REQUEST_ID="outer").serve, None, (), {})
+
+    assert seen == ["outer"]
+    assert len(telemetry.spans) == 3
