@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 import time
@@ -25,11 +24,19 @@ ORDER = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """However busy this machine is."""
+    monkeypatch.setattr(demo, "_SECONDS", 60.0)
+    monkeypatch.setattr(demo, "_ARRIVAL_SECONDS", 60.0)
+
+
 @pytest.fixture(scope="module")
 def shown():
     """What the command prints."""
-    command = [sys.executable, "-c", "from hopline.cli import main; raise SystemExit(main(['demo']))"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    patiently = "demo._SECONDS = demo._ARRIVAL_SECONDS = 60.0"
+    program = f"from hopline.cli import demo, main; {patiently}; raise SystemExit(main(['demo']))"
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
@@ -102,14 +109,16 @@ def test_what_is_not_installed_is_left_out_and_named(monkeypatch, capfd):
 
 def test_what_does_not_arrive_is_named_and_the_status_says_so(monkeypatch, capfd):
     first, *_ = demo.visits(demo.Installed(celery=False, aiohttp=False))
-    only = dataclasses.replace(first, spans=4, metrics=("requests.127-0-0-1.GET.299",))
-    monkeypatch.setattr(demo, "visits", lambda _: (only,))
-    monkeypatch.setattr(demo, "_ARRIVAL_SECONDS", 1.0)
+    monkeypatch.setattr(demo, "visits", lambda _: (first,))
+    monkeypatch.setattr(demo, "_start", lambda *_: [])
+    monkeypatch.setattr(demo, "_make", lambda *_: ["GET /items was not answered (timed out)"])
+    monkeypatch.setattr(demo, "_ARRIVAL_SECONDS", 0.1)
 
     assert main(["demo"]) == 1
     assert capfd.readouterr().err.splitlines() == [
-        "hopline demo: 3 of 4 spans arrived",
-        "hopline demo: the statsd line demo.requests.127-0-0-1.GET.299 did not arrive",
+        "hopline demo: GET /items was not answered (timed out)",
+        "hopline demo: 0 of 3 spans arrived",
+        "hopline demo: the statsd line demo.requests.127-0-0-1.GET.200 did not arrive",
     ]
 
 

@@ -88,6 +88,7 @@ def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
     logger = "gunicorn.error" if "gunicorn" in server else server
 
     with Program(instrumented(*command), settings, port) as program:
+        get(port, "/")  # by then it has said all that it says when it starts
         said_before = len(program.output)
         status_of(port, "/boom")
         wait_until(lambda: "RuntimeError: boom" in program.output, "the server logs the exception")
