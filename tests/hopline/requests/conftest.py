@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,3 +28,28 @@ def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
 def session() -> Iterator[requests.Session]:
     with requests.Session() as session:
         yield session
+
+
+class Stalling(list):
+    """The chunks of a body of which the first comes and the next does not, until the test is over."""
+
+    def __init__(self):
+        super().__init__()
+        self._over = threading.Event()
+
+    def __iter__(self):
+        yield b"x" * 10
+        self.wait()
+
+    def wait(self) -> None:
+        self._over.wait(30)
+
+    def release(self) -> None:
+        self._over.set()
+
+
+@pytest.fixture
+def stalling() -> Iterator[Stalling]:
+    stalling = Stalling()
+    yield stalling
+    stalling.release()

@@ -305,3 +305,72 @@ def test_urllib3_used_on_its_own_while_a_call_lasts_is_no_attempt(instrument, te
 
     assert statuses(telemetry) == [200]
     assert [request.path for request in server.received] == ["/source", "/source", "/"]
+
+
+def test_an_adapter_that_sends_a_copy_of_the_request_is_seen_into(instrument, telemetry, server, session):
+    class Copying(HTTPAdapter):
+        def send(self, request, *args, **kwargs):
+            return super().send(request.copy(), *args, **kwargs)
+
+    instrument()
+    session.mount("http://", Copying(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
+
+    session.get(server.answer("/", Answer(503), Answer(200)))
+
+    assert statuses(telemetry) == [503, 200]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_what_the_session_is_asked_between_two_hops_is_a_call_of_its_own(instrument, telemetry, server):
+    class Renewing(requests.Session):
+        def rebuild_auth(self, prepared_request, response):
+            self.get(f"{server.url}/token")
+            super().rebuild_auth(prepared_request, response)
+
+    instrument()
+
+    with Renewing() as session:
+        session.get(server.redirect("/a", "/b"))
+
+    assert {
+        span.attributes["url.full"]: span.attributes.get("http.request.resend_count") for span in telemetry.spans
+    } == {
+        f"{server.url}/a": None,
+        f"{server.url}/token": None,
+        f"{server.url}/b": 1,
+    }
+
+
+def test_redirects_that_the_application_has_resolved_are_calls_of_their_own(instrument, telemetry, server, session):
+    instrument()
+    server.redirect("/b", "/c")
+    response = session.get(server.redirect("/a", "/b"), allow_redirects=False)
+
+    followed = list(session.resolve_redirects(response, response.request))
+
+    assert [response.status_code for response in followed] == [302, 200]
+    assert statuses(telemetry) == [302, 302, 200]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_digest_authentication_that_is_known_by_then_makes_one_request(instrument, telemetry, server, session):
+    instrument()
+    session.auth = HTTPDigestAuth("me", "secret")
+    url = server.answer("/", Answer(401, CHALLENGE), Answer(200))
+
+    session.get(url)
+    session.get(url)
+
+    assert resend_counts(telemetry) == [None, 1, None]
+
+
+def test_each_answer_to_a_challenge_carries_a_request_id_of_its_own(instrument, telemetry, server, session):
+    instrument()
+    Context.new("abc")
+
+    session.post(
+        server.answer("/", Answer(401, CHALLENGE), Answer(200)), data=b"x", auth=HTTPDigestAuth("me", "secret")
+    )
+
+    assert server.header("X-Request-Id") == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
+    assert [request.body for request in server.received] == [b"x", b"x"]

@@ -30,7 +30,9 @@ def test_a_span_has_the_required_and_recommended_attributes(instrument, telemetr
 
     attributes = dict(telemetry.span.attributes)
     assert {name: attributes[name] for name in attributes if not name.startswith("hopline.")} == {
+        "http.request.body.size": 5,
         "http.request.method": "POST",
+        "http.response.body.size": 2,
         "http.response.status_code": 200,
         "network.peer.address": "127.0.0.1",
         "network.peer.port": server.port,
