@@ -121,7 +121,7 @@ def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
 def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, frozenset[int]], ...]:
     try:
         return tuple((HostGlobs(_entries(hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items())
-    except (AttributeError, TypeError):
+    except (AttributeError, TypeError, ValueError):
         raise ValueError(f"expected_statuses={argument!r} is no mapping such as {{'api.example.com': [404]}}") from None
 
 

@@ -291,3 +291,13 @@ def test_the_statsd_metrics_exporter_names_bodies_by_host_and_method(instrument,
         name = "my.prefix.requests.127-0-0-1.GET.body"
         wait_until(lambda: f"{name}.size.sum:2|c" in statsd.lines, "the size")
         wait_until(lambda: f"{name}.duration.count:1|c" in statsd.lines, "the duration")
+
+
+def test_buckets_tell_bodies_of_a_millisecond_from_those_of_a_minute(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(server.url, stream=True).content  # noqa: B018
+
+    assert telemetry.point(DURATION).explicit_bounds[0] <= 0.001
+    assert telemetry.point(DURATION).explicit_bounds[-1] >= 60
+    assert telemetry.point(SIZE).explicit_bounds[-1] >= 1e9

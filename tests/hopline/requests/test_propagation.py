@@ -102,14 +102,18 @@ def test_each_kind_of_header_can_be_denied_on_its_own(instrument, server, kind, 
     assert carried(server) == set(FIELDS) - {field}
 
 
-def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "field"), [("TRACE", "traceparent"), ("BAGGAGE", "baggage"), ("REQUEST_ID", "X-Request-Id")]
+)
+@pytest.mark.parametrize("hosts", ["*.internal,api.example.com", "*,!127.*", "!127.0.0.1"])
+def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, monkeypatch, kind, field, hosts):
     carry_everything()
-    monkeypatch.setenv("OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE", "*.internal,api.example.com")
+    monkeypatch.setenv(f"OTEL_PYTHON_HOPLINE_PROPAGATE_{kind}", hosts)
     instrument()
 
     requests.get(server.url)
 
-    assert carried(server) == {"traceparent", "X-Request-Id"}
+    assert carried(server) == set(FIELDS) - {field}
 
 
 def test_a_redirect_takes_away_what_the_next_host_may_not_have(instrument, server):
