@@ -88,13 +88,11 @@ class Streams:
 
     def _count(self, raw: Any, data: bytes) -> None:
         # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
-        reader: _Streamed | Progress | None = self._streamed.get(raw)
-        if reader is None:
-            reader = ongoing_progress()[1]
-            if reader is not None and reader.raw not in (raw, raw._original_response):
-                return  # somebody else's, who uses urllib3 while our call lasts
-        if reader is not None:
-            reader.received += len(data)
+        streamed, (_, progress) = self._streamed.get(raw), ongoing_progress()
+        if streamed is not None:
+            streamed.received += len(data)
+        elif progress is not None and _is_of(raw, progress):
+            progress.received += len(data)
 
     def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         guard(self._ended, raw)
@@ -109,6 +107,12 @@ class Streams:
         if streamed is not None:
             streamed.instruments.bodies.record(streamed, streamed.received, _ending(raw, streamed))
             streamed.instruments.record_sizes(None, streamed.received, streamed.outcome)
+
+
+def _is_of(raw: Any, progress: Progress) -> bool:
+    # Or it is somebody else's, who uses urllib3 while our call lasts.
+    ours = progress.raw if progress.answer is None else progress.answer.raw
+    return ours is raw or (ours is not None and ours is raw._original_response)
 
 
 def _ending(raw: Any, streamed: _Streamed) -> str:
