@@ -30,7 +30,7 @@ from hopline.http.attributes import (
     error_type_of,
 )
 from hopline.http.headers import Headers
-from hopline.http.redaction import redact_query, redact_url
+from hopline.http.redaction import redact_text, redact_url
 
 if TYPE_CHECKING:
     from hopline.destinations import Destination
@@ -291,4 +291,4 @@ def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:
 
 
 def _description(error: BaseException) -> str:
-    return redact_query(str(error))[:_MAX_DESCRIPTION]
+    return redact_text(str(error))[:_MAX_DESCRIPTION]

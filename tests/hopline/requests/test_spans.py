@@ -92,6 +92,18 @@ def test_an_exception_that_names_the_url_does_not_give_its_secrets_away(instrume
     assert "SECRET" not in telemetry.span.to_json()
 
 
+@pytest.mark.parametrize("credentials", ["me:secret", "secret", "me:se@cret"])
+def test_an_exception_that_names_the_url_does_not_give_its_credentials_away(instrument, telemetry, credentials):
+    instrument()
+
+    with pytest.raises(requests.exceptions.InvalidSchema, match=r"example\.com"):
+        requests.get(f"ftp://{credentials}@example.com/?sig=abc")
+
+    described = telemetry.span.status.description
+    assert "REDACTED@example.com/?sig=REDACTED" in described
+    assert "secret" not in described.replace("@", "")
+
+
 def test_credentials_and_signatures_in_the_url_are_redacted(instrument, telemetry, server):
     instrument()
 
