@@ -44,6 +44,15 @@ def configure(
     return session
 
 
+def uninstrument_session(session: Session) -> None:
+    """Stop telling of one session, whoever told of it; others go on. :func:`configure` tells of it again.
+
+    Args:
+        session: the session to leave alone from now on.
+    """
+    instrumentation.set_up(session, Setup(telemetry=None))
+
+
 class _Sessions:
     """The sessions of one thread, by class; closed when it ends."""
 

@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util.retry import Retry
 
-from hopline.requests import RequestsInstrumentor, configure
+from hopline.requests import RequestsInstrumentor, configure, uninstrument_session
 from tests.hopline.requests.test_attempts import CHALLENGE, sent_span_ids, span_ids, statuses
 from tests.loopback import Answer
 
@@ -87,15 +87,26 @@ def test_instrumenting_twice_is_one_layer(instrument, telemetry, server):
     assert len(telemetry.spans) == 1
 
 
-def test_one_session_can_be_left_alone(instrument, telemetry, server, session):
+@pytest.mark.parametrize("leave_alone", [uninstrument_session, RequestsInstrumentor.uninstrument_session])
+def test_one_session_can_be_left_alone(instrument, telemetry, server, session, leave_alone):
     instrument()
-    RequestsInstrumentor.uninstrument_session(session)
+    leave_alone(session)
 
     session.get(f"{server.url}/alone")
     requests.get(f"{server.url}/other")
 
     assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/other"]
     assert server.header("traceparent")[0] is None
+
+
+def test_a_session_that_was_left_alone_can_be_told_of_again(telemetry, server, session):
+    configure(session, **telemetry.providers)
+    uninstrument_session(session)
+    session.get(f"{server.url}/alone")
+
+    configure(session, **telemetry.providers).get(f"{server.url}/again")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/again"]
 
 
 def test_a_subclass_that_sends_in_its_own_way_is_told_of_once(instrument, telemetry, server):
