@@ -90,6 +90,13 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     return call.finish(status, version, (raw if answer is None else answer).headers, answer)
 
 
+def stop(call: ClientCall) -> None:
+    """Stop the attempt's clock: its answer is here, and so is the body if the session reads it."""
+    if call.progress.received:
+        call.body_arrived(call.progress.received)
+    call.stop()
+
+
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
     """End the attempt and begin the next one.
 

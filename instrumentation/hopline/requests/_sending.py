@@ -16,7 +16,7 @@ from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress
+from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress, stop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -106,7 +106,7 @@ class Sending:
             guard(next_attempt, outer, request)
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
             outer.progress.following = True
-            outer.stop()
+            guard(stop, outer)
             return response
         call = guard(_start, telemetry, session, request)
         if call is None:

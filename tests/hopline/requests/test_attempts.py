@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import requests
+import urllib3
 from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
@@ -293,8 +296,6 @@ def test_an_adapter_of_the_applications_own_makes_one_request_of_each_send(instr
 
 
 def test_urllib3_used_on_its_own_while_a_call_lasts_is_no_attempt(instrument, telemetry, server, session):
-    import urllib3
-
     def body():
         with urllib3.PoolManager(retries=Retry(1, status_forcelist=[503], backoff_factor=0)) as pool:
             yield pool.request("GET", server.answer("/source", Answer(503), Answer(200))).data
@@ -374,3 +375,40 @@ def test_each_answer_to_a_challenge_carries_a_request_id_of_its_own(instrument, 
 
     assert server.header("X-Request-Id") == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
     assert [request.body for request in server.received] == [b"x", b"x"]
+
+
+def test_urllib3_used_on_its_own_before_the_request_is_sent_is_no_attempt(
+    instrument, telemetry, server, other_server, session
+):
+    class Signing(HTTPAdapter):
+        def add_headers(self, request, **kwargs):
+            with urllib3.PoolManager(retries=Retry(1, status_forcelist=[503], backoff_factor=0)) as pool:
+                request.headers["X-Token"] = pool.request("GET", f"{other_server.url}/token").data.decode()
+
+    instrument()
+    other_server.answer("/token", Answer(503), Answer(200, body=b"token"))
+    session.mount("http://", Signing())
+
+    session.get(server.url)
+
+    assert statuses(telemetry) == [200]
+    assert telemetry.span.attributes["network.peer.port"] == server.port
+    assert server.header("X-Token") == ["token"]
+
+
+def test_what_happens_between_two_hops_belongs_to_neither(instrument, telemetry, server):
+    class Slow(requests.Session):
+        def rebuild_auth(self, prepared_request, response):
+            reached.append(time.time_ns())
+            time.sleep(0.01)
+            super().rebuild_auth(prepared_request, response)
+
+    reached = []
+    instrument()
+    server.redirect("/b", "/c")
+
+    with Slow() as session:
+        session.get(server.redirect("/a", "/b"))
+
+    # The second time requests only looks where the second hop leads, which is part of sending it.
+    assert telemetry.spans[1].end_time <= reached[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 
@@ -16,6 +17,7 @@ from tests.loopback import Answer, LoopbackServer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"
+PROXY = ["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,18 @@ def bundle(authority, tmp_path):
 
 @pytest.fixture
 def proxy():
-    with Proxy(["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]) as proxy:
+    with Proxy(PROXY) as proxy:
         yield f"http://127.0.0.1:{proxy.flags.port}"
+
+
+@pytest.fixture
+def tls_proxy(authority, tmp_path):
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    tls = ["--key-file", str(tmp_path / "key.pem"), "--cert-file", str(tmp_path / "cert.pem")]
+    with Proxy([*PROXY, *tls]) as proxy:
+        yield f"https://127.0.0.1:{proxy.flags.port}"
 
 
 def phases(span):
@@ -162,6 +174,7 @@ def test_the_body_of_a_redirect_belongs_to_its_own_hop(instrument, telemetry, se
     session.get(server.answer("/a", Answer(302, {"Location": "/b"}, b"moved")))
 
     assert [span.attributes["http.response.body.size"] for span in telemetry.spans] == [5, 10]
+    assert all(phases(span) >= {"headers", "body"} for span in telemetry.spans)
 
 
 def test_waiting_for_a_connection_of_a_full_pool_is_a_phase(instrument, telemetry, server, session):
@@ -265,6 +278,20 @@ def test_through_a_tunnel_there_is_one_span_with_a_handshake(instrument, telemet
     assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
     assert "tls" in phases(telemetry.span)
     assert len(tls_server.header("traceparent")) == 1
+
+
+def test_the_handshakes_with_a_proxy_and_with_the_server_add_up(
+    instrument, telemetry, tls_server, tls_proxy, session, bundle, monkeypatch
+):
+    instrument()
+    monkeypatch.setattr("hopline.requests._phases.perf_counter_ns", itertools.count(0, 10**9).__next__)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)  # what a proxy of the session is verified against, too
+    session.proxies = {"https": tls_proxy}
+
+    response = session.get(tls_server.url)
+
+    assert response.text == "ok"
+    assert telemetry.span.attributes[PHASE + "tls"] == 2.0
 
 
 def test_open_connections_are_active_idle_and_gone(instrument, telemetry, server, session):
