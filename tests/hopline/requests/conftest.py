@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import trustme
+from proxy import Proxy
 
 from hopline.requests import RequestsInstrumentor
 from tests.telemetry import Telemetry
@@ -22,6 +25,30 @@ def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
     yield instrument
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()
+
+
+PROXY = ["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Iterator[str]:
+    """The URL of a forward proxy on loopback; it takes a second to stop, and so serves all tests."""
+    with Proxy(PROXY) as proxy:
+        yield f"http://127.0.0.1:{proxy.flags.port}"
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Whoever issues the throw-away certificates."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def bundle(authority: trustme.CA, tmp_path: Path) -> str:
+    """A file to verify those certificates against."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return str(path)
 
 
 @pytest.fixture

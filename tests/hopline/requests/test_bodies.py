@@ -168,11 +168,14 @@ def test_a_response_that_is_not_streamed_has_its_body_within_its_span(instrument
     assert telemetry.points(SIZE) == []
 
 
-def test_a_session_that_streams_by_default_is_told_of_alike(instrument, telemetry, server, session):
+@pytest.mark.parametrize(
+    "send", [requests.Session.get, lambda session, url: session.send(requests.Request("GET", url).prepare())]
+)
+def test_a_session_that_streams_by_default_is_told_of_alike(instrument, telemetry, server, session, send):
     instrument()
     session.stream = True
 
-    session.get(server.url).content  # noqa: B018
+    send(session, server.url).content  # noqa: B018
 
     assert outcome(telemetry) == "consumed"
 

@@ -8,8 +8,6 @@ import threading
 
 import pytest
 import requests
-import trustme
-from proxy import Proxy
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3.util.retry import Retry
@@ -27,11 +25,6 @@ def told(request, instrument):
     return request.param == "with"
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
 @pytest.fixture
 def tls_server(authority):
     """A server that has a certificate, and wants one of whoever comes."""
@@ -44,24 +37,11 @@ def tls_server(authority):
 
 
 @pytest.fixture
-def bundle(authority, tmp_path):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return str(path)
-
-
-@pytest.fixture
 def client_certificate(authority, tmp_path):
     certificate = authority.issue_cert("client@api.test")
     path = tmp_path / "client.pem"
     certificate.private_key_and_cert_chain_pem.write_to_path(path)
     return str(path)
-
-
-@pytest.fixture
-def proxy():
-    with Proxy(["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]) as proxy:
-        yield f"http://127.0.0.1:{proxy.flags.port}"
 
 
 def received(server):

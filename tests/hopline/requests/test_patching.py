@@ -65,6 +65,16 @@ def test_uninstrumenting_works_under_a_later_patch(instrument, telemetry, server
     assert server.header("traceparent") == [None]
 
 
+def test_uninstrumenting_ends_what_is_observed(instrument, telemetry, server, session):
+    instrument()
+    session.get(server.url)
+    assert telemetry.points("http.client.open_connections") != []
+
+    RequestsInstrumentor().uninstrument()
+
+    assert telemetry.points("http.client.open_connections") == []
+
+
 def test_instrumenting_again_under_a_later_patch_is_one_layer(instrument, telemetry, server, monkeypatch):
     instrument()
     monkeypatch.setattr(

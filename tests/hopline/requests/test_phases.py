@@ -8,21 +8,15 @@ import threading
 
 import pytest
 import requests
-import trustme
 import urllib3
 from proxy import Proxy
 from requests.adapters import HTTPAdapter
 
+from tests.hopline.requests.conftest import PROXY
 from tests.loopback import Answer, LoopbackServer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"
-PROXY = ["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
 
 
 @pytest.fixture
@@ -33,19 +27,6 @@ def tls_server(authority):
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     with LoopbackServer(context) as server:
         yield server
-
-
-@pytest.fixture
-def bundle(authority, tmp_path):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return str(path)
-
-
-@pytest.fixture
-def proxy():
-    with Proxy(PROXY) as proxy:
-        yield f"http://127.0.0.1:{proxy.flags.port}"
 
 
 @pytest.fixture
