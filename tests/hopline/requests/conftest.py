@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import trustme
 from proxy import Proxy
 
 from hopline.requests import RequestsInstrumentor
+from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
 
 
@@ -49,6 +51,14 @@ def bundle(authority: trustme.CA, tmp_path: Path) -> str:
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(path)
     return str(path)
+
+
+@pytest.fixture
+def tls_server(authority: trustme.CA) -> Iterator[LoopbackServer]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    with LoopbackServer(context) as server:
+        yield server
 
 
 @pytest.fixture

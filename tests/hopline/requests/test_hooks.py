@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -149,6 +150,20 @@ def test_a_call_leaves_nothing_for_the_garbage_collector(instrument, server, ses
     gc.disable()
     try:
         session.get(server.redirect("/a", "/b"))
+        after = calls_alive()
+    finally:
+        gc.enable()
+
+    assert after == before
+
+
+def test_a_call_that_fails_leaves_nothing_for_the_garbage_collector(instrument, session):
+    instrument()
+    before = calls_alive()
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            session.get("https://127.0.0.1/", verify="/no/such/bundle")  # what urllib3 raises keeps its own frames
         after = calls_alive()
     finally:
         gc.enable()

@@ -13,20 +13,10 @@ from proxy import Proxy
 from requests.adapters import HTTPAdapter
 
 from tests.hopline.requests.conftest import PROXY
-from tests.loopback import Answer, LoopbackServer
+from tests.loopback import Answer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"
-
-
-@pytest.fixture
-def tls_server(authority):
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    with LoopbackServer(context) as server:
-        yield server
 
 
 @pytest.fixture
