@@ -22,7 +22,7 @@ from hopline.destinations import Destination, Destinations
 from hopline.http.attributes import SCHEMA_URL, Value
 from hopline.http.call import ClientCall
 from hopline.http.config import HttpConfig
-from hopline.http.headers import Headers, place
+from hopline.http.headers import Headers, place, withdraw
 from hopline.http.instruments import ClientInstruments
 from hopline.propagators import RequestIdPropagator
 from hopline.request_id import HEADER
@@ -83,6 +83,7 @@ class ClientTelemetry:
         """
         context = get_current()
         if context and _is_suppressed(context):
+            withdraw(headers)
             return None
         if self.excludes(url):
             self.inject_excluded(url, headers, context)
@@ -109,7 +110,7 @@ class ClientTelemetry:
         if self.config.propagate_to_excluded:
             self.inject(self.destination(url), headers, context)
         else:
-            place({}, self._fields, headers)  # what the hop before had does not go along
+            withdraw(headers)  # what the hop before had does not go along
 
     def inject(self, destination: Destination, headers: Headers, context: Context) -> str | None:
         """Put what is propagated, and may go to ``destination``, into ``headers``.

@@ -33,7 +33,7 @@ from hopline.http import access_log
 from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value, error_type_of
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
-from hopline.http.redaction import redact_query
+from hopline.http.redaction import redact_text
 from hopline.http.server_attributes import (
     FUNCTION,
     HTTP_ROUTE,
@@ -306,4 +306,4 @@ def _route_of(span: Span) -> str | None:
 
 
 def _description(error: BaseException) -> str:
-    return redact_query(str(error))[:_MAX_DESCRIPTION]
+    return redact_text(str(error))[:_MAX_DESCRIPTION]
