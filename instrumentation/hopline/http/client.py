@@ -19,7 +19,7 @@ from hopline.destinations import Destination, Destinations
 from hopline.http.attributes import SCHEMA_URL, Value
 from hopline.http.call import ClientCall
 from hopline.http.config import HttpConfig
-from hopline.http.headers import Headers, place
+from hopline.http.headers import Headers, place, withdraw
 from hopline.http.injection import Injection
 from hopline.http.instruments import ClientInstruments
 from hopline.request_id import HEADER
@@ -81,6 +81,7 @@ class ClientTelemetry:
         """
         context = get_current()
         if context and _is_suppressed(context):
+            withdraw(headers)
             return None
         if self.config.excluded is not None and self.excludes(url):
             self.inject_excluded(url, headers, context)
@@ -102,8 +103,8 @@ class ClientTelemetry:
         """Put what is propagated into the header of a request that gets no span, if it is to have any."""
         if self.config.propagate_to_excluded:
             self.inject(self.destination(url), headers, context, get_current_span(context))
-        elif self._injection is not None:
-            place({}, self._injection.fields, headers)  # what the hop before had does not go along
+        else:
+            withdraw(headers)  # what the hop before had does not go along
 
     def inject(self, destination: Destination, headers: Headers, context: Context, span: Span) -> str | None:
         """Put what is propagated, and may go to ``destination``, into ``headers``.

@@ -64,7 +64,7 @@ class Connections:
             destination: where the request goes.
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
         """
-        self._open[connection] = _Open(destination, _peer_attributes(peer))
+        self._open[connection] = _Open(destination, peer_attributes(peer))
 
     def peer(self, connection: object) -> Mapping[str, Value]:
         """The span attributes that tell the other end of the connection."""
@@ -100,7 +100,8 @@ class Connections:
         ]
 
 
-def _peer_attributes(peer: object) -> dict[str, Value]:
+def peer_attributes(peer: object) -> dict[str, Value]:
+    """The attributes that tell a socket's other end, whose address is ``peer``."""
     if not isinstance(peer, tuple) or len(peer) < 2:
         return {}
     return {NETWORK_PEER_ADDRESS: str(peer[0]), NETWORK_PEER_PORT: int(peer[1])}

@@ -14,10 +14,20 @@ class Injected(str):
     """A header value that we set.
 
     The type is the mark: it travels with the value when a library copies a request for a redirect or an
-    authentication resend, so what is the user's and what may be refreshed can always be told apart.
+    authentication resend, so what is the user's and what may be refreshed can always be told apart. A pickle, which
+    may be read where there is no hopline, has only the value.
     """
 
     __slots__ = ()
+
+    def __copy__(self) -> Injected:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Injected:
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
 
 
 def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> Collection[str]:
@@ -49,6 +59,12 @@ def _lower_names(headers: Headers) -> Iterable[str]:
     # Where requests' CaseInsensitiveDict keeps its fields, by just these names: 0.8 µs less than to go through them.
     store = getattr(headers, "_store", None)
     return store if isinstance(store, dict) else map(str.lower, headers)
+
+
+def withdraw(headers: Headers) -> None:
+    """Take from ``headers`` whatever of ours an earlier attempt left there."""
+    for name in [name for name, value in headers.items() if type(value) is Injected]:
+        del headers[name]
 
 
 class CapturedHeaders:
