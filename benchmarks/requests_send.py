@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 # The same headers for everybody; request ids are a case of their own.
 CASE = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -20,12 +19,11 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
 import sdk
 from harness import Arm, Row, added, interleaved, median, report, show
-from opentelemetry import context, metrics, propagate, trace
+from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sending import URL, send
+from sending import send, then
 from statsd_sink import Sink
 
 from hopline import Context
@@ -35,52 +33,18 @@ from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.processor import StatsdSpanProcessor
 
-SPAN_ATTRIBUTES = {
-    "http.request.method": "GET",
-    "server.address": "example.com",
-    "server.port": 80,
-    "url.full": URL,
-    "network.protocol.version": "1.1",
-}
-METRIC_ATTRIBUTES = {
-    "http.request.method": "GET",
-    "server.address": "example.com",
-    "server.port": 80,
-    "http.response.status_code": 200,
-    "network.protocol.version": "1.1",
-}
-
-
-def floor(providers: dict[str, object], before: Callable[[], object] = lambda: None) -> Arm:
-    tracer = trace.get_tracer("floor", tracer_provider=providers.get("tracer_provider"))
-    histogram = metrics.get_meter("floor", meter_provider=providers.get("meter_provider")).create_histogram(
-        "floor", explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-    )
-    propagator = TraceContextTextMapPropagator()
-
-    def by_hand() -> None:
-        before()
-        span = tracer.start_span("GET", kind=SpanKind.CLIENT, attributes=SPAN_ATTRIBUTES)
-        token = context.attach(set_span_in_context(span))
-        propagator.inject({})
-        span.set_attribute("http.response.status_code", 200)
-        span.end()
-        context.detach(token)
-        histogram.record(0.01, METRIC_ATTRIBUTES)
-
-    return Arm(by_hand)
-
 
 def instrumented(instrumentor: object, providers: dict[str, object]) -> Arm:
     return Arm(send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
 
 def arms(providers: dict[str, object]) -> dict[str, Arm]:
+    by_hand = sdk.by_hand(providers)
     return {
-        "floor": floor(providers),
+        "floor": Arm(by_hand),
         "bare": Arm(send()),
         # What the same costs where it has to be done: among other code, which the processor's caches forget it for.
-        "bare, then floor": floor(providers, send()),
+        "bare, then floor": Arm(then(send(), by_hand)),
         "contrib": instrumented(ContribInstrumentor(), providers),
         "hopline": instrumented(RequestsInstrumentor(), providers),
     }
@@ -137,7 +101,7 @@ def statsd() -> list[Row]:
 
         measured = interleaved(
             {
-                "floor": floor(without),
+                "floor": Arm(sdk.by_hand(without)),
                 "hopline": instrumented(RequestsInstrumentor(), without),
                 "with request id and statsd": Arm(send(), on, off),
             }
