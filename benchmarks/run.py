@@ -45,7 +45,7 @@ def run(script: str, **environment: str) -> tuple[str, list[Row]]:
         rows = Path(directory, "rows")
         rows.touch()
         process = subprocess.Popen(
-            [sys.executable, "-u", HERE / f"{script}.py"],
+            [sys.executable, HERE / f"{script}.py"],
             env={**os.environ, "PYTHONUNBUFFERED": "1", "HOPLINE_BENCH_ROWS": str(rows), **environment},
             stdout=subprocess.PIPE,
             text=True,
