@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 import aiohttp
@@ -11,6 +12,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import StatusCode
 
 from hopline import Context
+from hopline.aiohttp_client import create_trace_config
 from tests.resolvers import LoopbackResolver
 
 OUTCOME = "hopline.outcome"
@@ -81,17 +83,57 @@ async def cancelled_before_the_header(session, site):
     return task
 
 
-@pytest.mark.parametrize("begin", [cancelled_before_it_is_sent, cancelled_in_the_queue, cancelled_before_the_header])
+async def cancelled_while_it_sends(session, site):
+    sending = asyncio.Event()
+
+    async def endless():
+        while True:
+            yield b"x"
+            sending.set()
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(session._request("POST", site.url, data=endless()))
+    await sending.wait()
+    return task
+
+
+async def cancelled_in_the_tls_handshake(session, site):
+    reached = asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    task = asyncio.create_task(fetch(session, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
+    await reached.wait()
+    task.add_done_callback(lambda _: server.close())
+    return task
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        cancelled_before_it_is_sent,
+        cancelled_in_the_queue,
+        cancelled_in_the_tls_handshake,
+        cancelled_while_it_sends,
+        cancelled_before_the_header,
+    ],
+)
 async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetry, site, begin):
     instrument()
     resolver = LoopbackResolver()
     resolver.answer_now = asyncio.Event()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1, resolver=resolver)) as session:
+        before = get_current()
         task = await begin(session, site)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert get_current() is before
         resolver.answer_now.set()
 
     span = telemetry.spans[0]
@@ -103,6 +145,27 @@ async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetr
         telemetry.points("http.client.active_requests") == []
         or telemetry.point("http.client.active_requests").value == 0
     )
+
+
+async def test_a_request_that_a_receiver_after_ours_stops_leaves_nothing_active(telemetry, site):
+    class OwnError(Exception):
+        pass
+
+    async def stop(*_):
+        raise OwnError
+
+    users = aiohttp.TraceConfig()
+    users.on_request_start.append(stop)
+    configs = [create_trace_config(**telemetry.providers), users]
+
+    async with aiohttp.ClientSession(trace_configs=configs) as session:
+        with pytest.raises(OwnError) as raised:
+            await fetch(session, site.url)
+        del raised  # its traceback holds the request
+        gc.collect()
+
+    assert len(telemetry.spans) == 1
+    assert [point.value for point in telemetry.points("http.client.active_requests") if point.value] == []
 
 
 async def test_a_request_that_is_given_up_without_being_awaited_to_its_end_is_cancelled(instrument, telemetry, site):
