@@ -35,7 +35,8 @@ class Sessions:
 
         Args:
             telemetry: what they are told to.
-            others: trace configs that each of these sessions gets as well.
+            others: trace configs that each of these sessions gets as well; one of ours among them is told to in place
+                of ``telemetry``, or each request would be told twice.
         """
         self._for_all = _ForAll(telemetry, others)
         for patch in self._patches:
@@ -85,9 +86,10 @@ class _ForAll:
 
         if any(isinstance(config, HoplineTraceConfig) and config is not self._config for config in configs):
             return
-        ours = (*self._others, self._config or self._made())
+        config = self._config or self._made()
+        ours = (*self._others, config)
         # A list of its own: the one that the application has given may be shared, or not even be a list.
-        session._trace_configs = [*(config for config in configs if config not in ours), *ours]
+        session._trace_configs = [*(each for each in configs if each not in ours), *ours]
         self._sessions.add(session)
 
     def end(self) -> None:
@@ -98,15 +100,18 @@ class _ForAll:
         ours = (*self._others, self._config)
         for session in list(self._sessions):
             session._trace_configs = [config for config in session._trace_configs if config not in ours]
-        self._config.telemetry = None
-        _wire().leave(self._config)
+        if self._config.telemetry is self._telemetry:
+            self._config.telemetry = None
+            _wire().leave(self._config)
 
     def _made(self) -> HoplineTraceConfig:
         from hopline.aiohttp_client._trace_config import HoplineTraceConfig
 
         with self._making:
             if self._config is None:
-                config = HoplineTraceConfig(self._telemetry)
+                given = (config for config in self._others if isinstance(config, HoplineTraceConfig))
+                config = next(given, None) or HoplineTraceConfig(self._telemetry)
+                self._others = tuple(each for each in self._others if each is not config)
                 for each in (*self._others, config):
                     each.freeze()  # as aiohttp does with those that a session is made with
                 _wire().use(config)

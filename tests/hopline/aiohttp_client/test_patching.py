@@ -284,6 +284,20 @@ async def test_configs_for_all_sessions_are_given_to_each_and_taken_back(instrum
     assert seen == ["/told"]
 
 
+async def test_a_config_of_ours_that_is_given_for_all_sessions_tells_each_request_once(
+    instrument, telemetry, others, site
+):
+    config = create_trace_config(**others.providers)
+
+    for _ in range(2):
+        instrument(trace_configs=[config])
+        async with aiohttp.ClientSession() as session:
+            await fetch(session, site.url)
+        AioHttpClientInstrumentor().uninstrument()
+
+    assert (len(telemetry.spans), len(others.spans)) == (0, 2)
+
+
 async def test_a_config_that_is_made_and_dropped_leaves_nothing_behind(telemetry, site):
     from hopline.aiohttp_client._wire import wire
 
