@@ -6,8 +6,9 @@ one, and a context that is attached across that could not be restored.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, get_running_loop
 from collections.abc import Mapping
+from contextlib import suppress
 from time import perf_counter_ns
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -93,16 +94,19 @@ class Exchange(SimpleNamespace):
 
     def end(self, params: TraceRequestEndParams) -> None:
         """The application gets its response."""
-        call, self.call = self.call, None
-        outcome = None if call is None else self._finish(call, params)
-        if call is not None and outcome is not None:
+        call = self.call
+        if call is None:
+            return
+        outcome = self._finish(call, params)
+        self.call = None
+        if outcome is not None:
             self._measure_body(call, outcome, params.response)
 
     def fail(self, params: TraceRequestExceptionParams) -> None:
         """The application gets an exception."""
-        call, self.call = self.call, None
-        if call is not None:
-            self._fail(call, params)
+        if self.call is not None:
+            self._fail(self.call, params)
+            self.call = None
 
     def receive(self, params: TraceResponseChunkReceivedParams) -> None:
         """The application has the whole body, by ``read()``."""
@@ -182,7 +186,7 @@ class Exchange(SimpleNamespace):
         # A receiver that comes after ours has stopped the request before aiohttp began it, and aiohttp, before 3.14,
         # sends no signal then.
         if self.call is not None:
-            guard(self.call.cancel)
+            guard(_give_up, self.call)
 
 
 def exchange_of(traces: Any) -> Exchange | None:
@@ -192,6 +196,14 @@ def exchange_of(traces: Any) -> Exchange | None:
         if type(context) is Exchange:
             return context
     return None
+
+
+def _give_up(call: ClientCall) -> None:
+    call.stop()
+    call.telemetry.active.discard(call)
+    with suppress(RuntimeError):  # no loop runs in this thread any more: the span is lost, as one that never ends
+        # Not at once: where garbage is collected, a lock of the SDK's may be held.
+        get_running_loop().call_soon(guard, call.cancel)
 
 
 def _template(trace_request_ctx: object) -> str | None:
