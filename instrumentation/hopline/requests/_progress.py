@@ -68,7 +68,9 @@ def line_and_header(request: PreparedRequest) -> tuple[str, str, Headers, Prepar
 def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     """End the attempt as its progress has it, and perhaps with an exception that the application will get."""
     progress: Progress = call.progress
-    answer = progress.answer or getattr(error, "response", None)
+    answer = progress.answer  # which is false where its status is 400 or more
+    if answer is None:
+        answer = getattr(error, "response", None)
     raw = progress.raw if answer is None else answer.raw
     status = getattr(raw, "status", None) if answer is None else answer.status_code
     if not isinstance(status, int):

@@ -275,7 +275,7 @@ def test_an_adapter_of_the_applications_own_makes_one_request_of_each_send(instr
     class Fixed(BaseAdapter):
         def send(self, request, **kwargs):
             response = requests.Response()
-            response.status_code = 302 if request.url.endswith("/a") else 200
+            response.status_code = 302 if request.url.endswith("/a") else 404
             response.headers["location"] = "mock://host/b"
             response.request, response.url, response._content = request, request.url, b""
             return response
@@ -288,7 +288,7 @@ def test_an_adapter_of_the_applications_own_makes_one_request_of_each_send(instr
 
     session.get("mock://host/a")
 
-    assert statuses(telemetry) == [302, 200]
+    assert statuses(telemetry) == [302, 404]
     assert resend_counts(telemetry) == [None, 1]
 
 

@@ -44,6 +44,16 @@ def test_hooks_are_given_the_span_the_request_and_the_response(instrument, telem
     assert telemetry.span.attributes["text"] == "ok"
 
 
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_a_response_hook_is_given_every_response_whatever_its_status(instrument, server, status):
+    heard = []
+    instrument(response_hook=lambda span, request, response: heard.append(response.status_code))
+
+    requests.get(server.answer("/", Answer(status)))
+
+    assert heard == [status]
+
+
 def test_a_request_hook_may_set_headers(instrument, server):
     instrument(request_hook=lambda span, request: request.headers.update({"X-Request-Id": "mine"}))
 
