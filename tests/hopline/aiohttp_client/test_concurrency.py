@@ -166,7 +166,7 @@ async def test_a_request_that_a_receiver_after_ours_stops_leaves_nothing_active(
         while not telemetry.spans:
             await asyncio.sleep(0.001)
 
-    assert telemetry.span.attributes[OUTCOME] == "cancelled"
+    assert len(telemetry.spans) == 1
     assert [point.value for point in telemetry.points("http.client.active_requests") if point.value] == []
 
 
