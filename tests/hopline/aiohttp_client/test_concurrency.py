@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 
 import aiohttp
@@ -92,23 +93,25 @@ async def cancelled_while_it_sends(session, site):
             sending.set()
             await asyncio.sleep(0.001)
 
-    task = asyncio.create_task(session._request("POST", site.url, data=endless()))
+    # Nobody accepts: aiohttp's own server leaves the transport of such a client unclosed.
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+    task = asyncio.create_task(session._request("POST", url, data=endless()))
     await sending.wait()
+    task.add_done_callback(lambda _: silent.close())
     return task
 
 
 async def cancelled_in_the_tls_handshake(session, site):
-    reached = asyncio.Event()
+    def close(_):
+        accepted.close()
+        silent.close()
 
-    async def say_nothing(reader, writer):
-        reached.set()
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    task = asyncio.create_task(fetch(session, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
-    await reached.wait()
-    task.add_done_callback(lambda _: server.close())
+    silent = socket.create_server(("127.0.0.1", 0))
+    silent.setblocking(False)
+    task = asyncio.create_task(fetch(session, f"https://127.0.0.1:{silent.getsockname()[1]}/"))
+    accepted, _ = await asyncio.get_running_loop().sock_accept(silent)
+    task.add_done_callback(close)
     return task
 
 
