@@ -65,7 +65,7 @@ def turn(arm: Arm, calls: int) -> float:
     call = arm.call
     arm.on()
     try:
-        for _ in range(max(calls // 20, 20)):
+        for _ in range(max(calls // 20, min(calls, 20))):
             call()
         gc.collect()
         gc.disable()

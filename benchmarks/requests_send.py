@@ -1,8 +1,7 @@
 """What instrumentation adds to one `Session.send`, beside opentelemetry-python-contrib's and a floor.
 
 The floor is what the OpenTelemetry SDK costs for the same span and histogram, written by hand with ready-made
-attributes. The adapter answers at once, so that nothing but requests and its instrumentation is measured. Each case
-runs in a process of its own, with all its arms by turns.
+attributes. Each case runs in a process of its own, with all its arms by turns.
 
     python benchmarks/requests_send.py [sampled|unsampled|api|statsd]
 """
@@ -12,39 +11,35 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 # The same headers for everybody; request ids are a case of their own.
 CASE = sys.argv[1] if len(sys.argv) > 1 else ""
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
-import requests
+import sdk
 from harness import Arm, Row, added, interleaved, median, report, show
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from requests.adapters import BaseAdapter
+from sending import URL, send
+from statsd_sink import Sink
 
 from hopline import Context
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import RequestIdPropagator
 from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
-from hopline_statsd.listener import StatsdListener
 from hopline_statsd.processor import StatsdSpanProcessor
 
 SPAN_ATTRIBUTES = {
     "http.request.method": "GET",
     "server.address": "example.com",
     "server.port": 80,
-    "url.full": "http://example.com/users/17",
+    "url.full": URL,
     "network.protocol.version": "1.1",
 }
 METRIC_ATTRIBUTES = {
@@ -56,47 +51,7 @@ METRIC_ATTRIBUTES = {
 }
 
 
-class Discarding(SpanExporter):
-    def export(self, spans: object) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
-
-
-class Raw:
-    """As much of urllib3's response as requests reads of one that is consumed."""
-
-    version = 11
-    headers: dict[str, str] = {}
-
-    def read(self, *args: object, **kwargs: object) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        pass
-
-
-class Answering(BaseAdapter):
-    def send(self, request: requests.PreparedRequest, **kwargs: object) -> requests.Response:
-        response = requests.Response()
-        response.status_code = 200
-        response.request, response.url, response.raw = request, request.url, Raw()
-        return response
-
-    def close(self) -> None:
-        pass
-
-
-def tracer_provider(*processors: object, sampled: bool = True) -> TracerProvider:
-    provider = TracerProvider(sampler=None if sampled else ALWAYS_OFF)
-    for processor in (*processors, BatchSpanProcessor(Discarding(), max_queue_size=1 << 18)):
-        provider.add_span_processor(processor)
-    return provider
-
-
-def meter_provider(sampled: bool) -> MeterProvider:
-    return MeterProvider([InMemoryMetricReader()] if sampled else [])
-
-
-def floor(providers: dict[str, object]) -> Arm:
+def floor(providers: dict[str, object], before: Callable[[], object] = lambda: None) -> Arm:
     tracer = trace.get_tracer("floor", tracer_provider=providers.get("tracer_provider"))
     histogram = metrics.get_meter("floor", meter_provider=providers.get("meter_provider")).create_histogram(
         "floor", explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
@@ -104,6 +59,7 @@ def floor(providers: dict[str, object]) -> Arm:
     propagator = TraceContextTextMapPropagator()
 
     def by_hand() -> None:
+        before()
         span = tracer.start_span("GET", kind=SpanKind.CLIENT, attributes=SPAN_ATTRIBUTES)
         token = context.attach(set_span_in_context(span))
         propagator.inject({})
@@ -115,15 +71,6 @@ def floor(providers: dict[str, object]) -> Arm:
     return Arm(by_hand)
 
 
-def send() -> object:
-    """A call that sends a fresh request."""
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("http://", Answering())
-    prepared = session.prepare_request(requests.Request("GET", SPAN_ATTRIBUTES["url.full"]))
-    return lambda: session.send(prepared.copy())
-
-
 def instrumented(instrumentor: object, providers: dict[str, object]) -> Arm:
     return Arm(send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
@@ -132,14 +79,15 @@ def arms(providers: dict[str, object]) -> dict[str, Arm]:
     return {
         "floor": floor(providers),
         "bare": Arm(send()),
+        # What the same costs where it has to be done: among other code, which the processor's caches forget it for.
+        "bare, then floor": floor(providers, send()),
         "contrib": instrumented(ContribInstrumentor(), providers),
         "hopline": instrumented(RequestsInstrumentor(), providers),
     }
 
 
 def sampled() -> list[Row]:
-    providers = {"tracer_provider": tracer_provider(), "meter_provider": meter_provider(sampled=True)}
-    measured = interleaved(arms(providers))
+    measured = interleaved(arms(sdk.providers()))
     show("requests, sampled, with metrics", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, `Session.send`, sampled + metrics"
@@ -150,11 +98,7 @@ def sampled() -> list[Row]:
 
 
 def unsampled() -> list[Row]:
-    providers = {
-        "tracer_provider": tracer_provider(sampled=False),
-        "meter_provider": meter_provider(sampled=False),
-    }
-    measured = interleaved(arms(providers))
+    measured = interleaved(arms(sdk.providers(sampled=False)))
     show("requests, not sampled, no metrics reader", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, not sampled, no metrics reader"
@@ -165,19 +109,19 @@ def unsampled() -> list[Row]:
 
 
 def api() -> list[Row]:
-    measured = interleaved({name: arm for name, arm in arms({}).items() if name != "floor"})
+    measured = interleaved({name: arm for name, arm in arms({}).items() if "floor" not in name})
     show("requests, API only", measured)
     ratio = added(measured, "hopline") / added(measured, "contrib")
     return [Row("requests, API only (no SDK)", "added ÷ contrib's added", ratio, 0.2)]
 
 
 def statsd() -> list[Row]:
-    with StatsdListener() as listener:
-        config = StatsdConfig(endpoint=listener.endpoint, prefix="bench")
-        meters = meter_provider(sampled=True)
-        without = {"tracer_provider": tracer_provider(), "meter_provider": meters}
+    with Sink() as sink:
+        config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
+        meters = sdk.meter_provider()
+        without = {"tracer_provider": sdk.tracer_provider(), "meter_provider": meters}
         processors = (RequestIdSpanProcessor(), StatsdSpanProcessor(config))
-        with_both = {"tracer_provider": tracer_provider(*processors), "meter_provider": meters}
+        with_both = {"tracer_provider": sdk.tracer_provider(*processors), "meter_provider": meters}
         trace_only = TraceContextTextMapPropagator()
         with_id = CompositePropagator([trace_only, RequestIdPropagator()])
 

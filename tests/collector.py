@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver on loopback that keeps what programs export to it."""
+"""What programs export over OTLP/HTTP: a receiver on loopback that keeps it, or what any loopback server was sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.loopback import LoopbackServer
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _DEADLINE = 30.0
@@ -35,14 +38,42 @@ class Exported:
         return self.attributes.get(name)
 
 
+@dataclass(frozen=True)
+class Logged:
+    """One log record as it came over the wire."""
+
+    body: str
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+
+
+def spans_received(server: LoopbackServer) -> list[Exported]:
+    """The spans that a server was sent, in that order."""
+    requests = [ExportTraceServiceRequest.FromString(body) for body in _bodies(server, "/v1/traces")]
+    return [span for request in requests for span in _spans(request)]
+
+
+def logs_received(server: LoopbackServer) -> list[Logged]:
+    """The log records that a server was sent, in that order."""
+    requests = [ExportLogsServiceRequest.FromString(body) for body in _bodies(server, "/v1/logs")]
+    return [record for request in requests for record in _logs(request)]
+
+
+def _bodies(server: LoopbackServer, path: str) -> list[bytes]:
+    return [_body(each.body, each.headers) for each in server.received if each.path == path]
+
+
+def _body(body: bytes, headers: Any) -> bytes:
+    return gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.collector.receive(self.path, body)  # type: ignore[attr-defined]
+        self.server.collector.receive(self.path, _body(body, self.headers))  # type: ignore[attr-defined]
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -110,7 +141,7 @@ class Collector:
 def _spans(request: ExportTraceServiceRequest) -> list[Exported]:
     return [
         Exported(
-            service=_attributes(resource.resource)["service.name"],
+            service=_attributes(resource.resource).get("service.name", ""),
             scope=scope.scope.name,
             name=span.name,
             kind=_KINDS[span.kind],
@@ -127,6 +158,20 @@ def _spans(request: ExportTraceServiceRequest) -> list[Exported]:
     ]
 
 
+def _logs(request: ExportLogsServiceRequest) -> list[Logged]:
+    return [
+        Logged(
+            body=record.body.string_value,
+            trace_id=record.trace_id.hex(),
+            span_id=record.span_id.hex(),
+            attributes=_attributes(record),
+        )
+        for resource in request.resource_logs
+        for scope in resource.scope_logs
+        for record in scope.log_records
+    ]
+
+
 def _metrics(request: ExportMetricsServiceRequest) -> dict[tuple[str, str], float]:
     return {
         (scope.scope.name, metric.name): sum(
@@ -140,4 +185,5 @@ def _metrics(request: ExportMetricsServiceRequest) -> dict[tuple[str, str], floa
 
 
 def _attributes(carrier: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in carrier.attributes}
+    kinds = {each.key: each.value.WhichOneof("value") for each in carrier.attributes}
+    return {each.key: getattr(each.value, kinds[each.key]) for each in carrier.attributes if kinds[each.key]}

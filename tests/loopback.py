@@ -145,6 +145,16 @@ class LoopbackServer:
         """Answer requests for `path` with a redirect; returns the URL."""
         return self.answer(path, Answer(status, {"Location": target}, b""))
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._server.connections)
+
+    @property
+    def client_certificates(self) -> list[Any]:
+        """The certificates that those have shown who are connected now."""
+        return [connection.getpeercert() for connection in list(self._server.connections)]
+
     def header(self, name: str) -> list[str | None]:
         """The values of one header field in the requests so far."""
         return [request.headers.get(name) for request in self.received]

@@ -64,6 +64,10 @@ class Program:
         self.stop()
         self._said.close()
 
+    def wait(self) -> int:
+        """Wait for the program to end by itself; gives its exit status."""
+        return self._process.wait(_DEADLINE)
+
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """Ask the program to end, and wait for it; gives its exit status."""
         if self._process.poll() is None:

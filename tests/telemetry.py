@@ -42,6 +42,18 @@ class Telemetry:
         (span,) = self.spans
         return span
 
+    @property
+    def metric_names(self) -> set[str]:
+        """The names of the metrics that have a data point."""
+        data = self._reader.get_metrics_data()
+        return {
+            metric.name
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.data.data_points
+        }
+
     def points(self, name: str) -> list[Any]:
         """The data points of one metric."""
         data = self._reader.get_metrics_data()

@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from hopline_statsd import forks
 from hopline_statsd.fields import Field
 
 _logger = logging.getLogger(__name__)
@@ -31,12 +32,17 @@ class NameBudget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept = limit // 20
-        # Reentrant: a signal handler may end a span while this very thread makes a name.
-        self._lock = threading.RLock()
+        self.begin_anew()
+        forks.watch(self)
         self._names: set[Series] = set()
         self._rules: set[str] = set()
         self._seen: defaultdict[tuple[str, Field], set[str]] = defaultdict(set)
         self._warned: set[tuple[str, Field]] = set()
+
+    def begin_anew(self) -> None:
+        """Go on in a forked child: another thread of the parent's may have been within."""
+        # Reentrant: a signal handler may end a span while this very thread makes a name.
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -82,7 +88,7 @@ class NameBudget:
             return
         self._warned.add((rule, field))
         _logger.warning(
-            "There are %s distinct statsd names, no more are made (OTEL_EXPORTER_STATSD_MAX_NAMES): "
+            "The limit of %s distinct statsd names (OTEL_EXPORTER_STATSD_MAX_NAMES) is reached: "
             "from now on {%s} of rule %r is 'other' where it is new, the first was %r",
             self._limit,
             ",".join(field.names),

@@ -51,7 +51,10 @@ class _Templates:
     def tagged(self, name: str, tags: Tags) -> bytes:
         """Return the template for a name and tags."""
         key = (name, tuple(tags.items()))
-        template = self._tagged.get(key)
+        try:
+            template = self._tagged.get(key)
+        except TypeError:  # a list, say, which is no key
+            return self._make(name, tags)
         if template is None:
             if len(self._tagged) >= _MAX_TEMPLATES:
                 self._tagged.clear()
@@ -164,7 +167,7 @@ class StatsdClient:
             value: The member; what may not stand in a line is replaced in its text.
             tags: Appended to the name, value after value, in the dialect without tags.
         """
-        self._sender.put(_template(self._sets, name, tags), self._dialect.tag_value(text_of(value)).encode())
+        self._sender.put(_template(self._sets, name, tags), self._dialect.member(text_of(value)).encode())
 
     def histogram(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Send a value of which the server makes statistics: `h`, or `ms` in a dialect that has no `h`.

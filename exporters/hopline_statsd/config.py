@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from hopline_statsd import environment_variables as names
 from hopline_statsd.endpoint import Endpoint
+from hopline_statsd.fields import text_of
 from hopline_statsd.lines import DIALECTS, TIMER_TYPES, dotted
 from hopline_statsd.rules import RuleSet
 from hopline_statsd.rules_file import load_rules
@@ -35,7 +37,7 @@ class StatsdConfig:
         flush_interval: Seconds that a line waits at most for its packet to fill up.
         sample_rate: The share of timer and counter lines that is sent, above 0 and up to 1.
         timer_type: `ms`, `h` or `d`: the type of timer lines.
-        max_names: How many distinct names a process makes, 10 at least.
+        max_names: How many distinct names a process makes, and at least one for each rule.
         rules: Which spans and metrics make which lines.
         unsampled: Whether spans that are not sampled make lines too.
 
@@ -132,19 +134,19 @@ class _Reader:
         self._take("max_packet_size", names.STATSD_DSN, size, _integer)
 
     def read_classic(self) -> None:
-        host = self._environ.get(names.STATSD_HOST, "").strip()
-        port = self._environ.get(names.STATSD_PORT, "").strip() or "8125"
-        if host:
-            bracketed = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-            self._take("endpoint", names.STATSD_HOST, f"udp://{bracketed}:{port}", _endpoint)
         self.read("prefix", names.STATSD_PREFIX, _prefix)
+        if "endpoint" in self.found:
+            return
+        self.read("endpoint", names.STATSD_HOST, _endpoint_of_host)
+        if "endpoint" in self.found:
+            host = Endpoint.parse(self.found.pop("endpoint"))
+            self.read("endpoint", names.STATSD_PORT, lambda port: str(host.with_port(port)))
+            self.found.setdefault("endpoint", str(host))
 
     def warn(self, config: StatsdConfig) -> None:
         for field, variable, raw, reason in self._complaints:
-            used: object = _DEFAULTS_IN_WORDS.get(field)
-            if field in self.found or used is None:
-                used = config.packet_size if field == "max_packet_size" else getattr(config, field)
-            _logger.warning("%s=%r is not used, %s; used instead: %s", variable, raw, reason, used)
+            in_words = None if field in self.found else _DEFAULTS_IN_WORDS.get(field)
+            _warn(variable, raw, reason, in_words or _as_written(field, config))
 
     def _take(self, field: str, variable: str, raw: str, parse: Callable[[str], Any]) -> None:
         if not raw or field in self.found:
@@ -161,8 +163,26 @@ class _Reader:
         self._complaints.append((field, variable, raw, str(error)))
 
 
+@lru_cache(maxsize=256)
+def _warn(variable: str, raw: str, reason: str, used: str) -> None:
+    """Say it once, though each exporter reads the settings."""
+    _logger.warning("%s=%r is not used, %s; used instead: %s", variable, raw, reason, used)
+
+
+def _as_written(field: str, config: StatsdConfig) -> str:
+    """Write a setting as its variable has it."""
+    if field == "max_packet_size":
+        return str(config.packet_size)
+    value = getattr(config, field)
+    return f"{value * 1000:g}" if field == "flush_interval" else text_of(value)
+
+
 def _endpoint(text: str) -> str:
     return str(Endpoint.parse(text))
+
+
+def _endpoint_of_host(host: str) -> str:
+    return _endpoint(f"udp://[{host}]" if host.count(":") > 1 and not host.startswith("[") else f"udp://{host}")
 
 
 def _prefix(text: str) -> str:
@@ -184,7 +204,9 @@ def _number(text: str) -> float:
 
 
 def _seconds(text: str) -> float:
-    return _number(text) / 1000
+    milliseconds = _number(text)
+    _between(10, 3_600_000, " milliseconds")(milliseconds)
+    return milliseconds / 1000
 
 
 def _boolean(text: str) -> bool:
@@ -230,7 +252,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "flush_interval": _between(0.01, 3600, " seconds"),
     "sample_rate": _check_rate,
     "timer_type": _one_of(TIMER_TYPES),
-    "max_names": _between(10, 1_000_000),
+    "max_names": _between(1, 1_000_000),
 }
 
 _DEFAULTS_IN_WORDS = {"prefix": "the service name", "rules": "default"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 SCHEMES = ("udp", "udp6", "unix", "unixstream", "tcp")
 DEFAULT_PORT = 8125
 DEFAULT_HOST = "localhost"
+_NO_PORT = "the port is not between 1 and 65535"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ class Endpoint:
             return cls(parts.scheme, "", 0, _path(parts))
         return cls(parts.scheme, _host(parts), _port(parts))
 
+    def with_port(self, port: str) -> Endpoint:
+        """Make the endpoint at another port of the same host.
+
+        Args:
+            port: 1 to 65535, in digits.
+
+        Raises:
+            ValueError: It is no port.
+        """
+        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError(_NO_PORT)
+        return replace(self, port=int(port))
+
     @property
     def is_datagram(self) -> bool:
         """Whether a packet arrives whole or not at all."""
@@ -80,5 +94,5 @@ def _port(parts: SplitResult) -> int:
     if port is None:
         return DEFAULT_PORT
     if port == 0:
-        raise ValueError("the port is not between 1 and 65535")
+        raise ValueError(_NO_PORT)
     return port

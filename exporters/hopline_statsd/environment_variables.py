@@ -93,7 +93,7 @@ OTEL_EXPORTER_STATSD_RULES = "OTEL_EXPORTER_STATSD_RULES"
 """
 .. envvar:: OTEL_EXPORTER_STATSD_RULES
 
-How spans and metrics are named: ``default``, ``talisker``, or the path of a TOML file.
+How spans and metrics are named: ``default``, ``phases``, ``talisker``, or the path of a TOML file.
 
 **Default value:** ``default``
 """

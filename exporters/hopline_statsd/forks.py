@@ -13,13 +13,19 @@ import mmap
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hopline_statsd.sender import Sender
+from typing import Protocol
 
 _MADV_WIPEONFORK = 18  # Linux 4.14, <linux/mman.h>; the mmap module does not name it
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
+
+
+class Forked(Protocol):
+    """What has locks or sockets, and so cannot go on in a child as it is."""
+
+    def begin_anew(self) -> None:
+        """Go on in a child."""
+
+
+_watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 
 def number_wiped_by_fork() -> tuple[memoryview, bool]:
@@ -40,14 +46,14 @@ def number_wiped_by_fork() -> tuple[memoryview, bool]:
     return memoryview(bytearray(4)).cast("I"), False
 
 
-def watch(sender: Sender) -> None:
-    """Have `sender.begin_anew` called in every child that Python forks."""
-    _senders.add(sender)
+def watch(forked: Forked) -> None:
+    """Have `begin_anew` called in every child that Python forks."""
+    _watched.add(forked)
 
 
 def _after_fork_in_child() -> None:
-    for sender in list(_senders):
-        sender.begin_anew()
+    for forked in list(_watched):
+        forked.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):

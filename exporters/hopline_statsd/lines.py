@@ -121,6 +121,17 @@ class Dialect:
         """
         return self.forbidden.sub("_", text[:MAX_SEGMENT]) or "empty"
 
+    def member(self, text: str) -> str:
+        """Make a member of a set of any text; like a tag value, but what separates values becomes `_`, too.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            1 to 200 characters; `empty` for an empty text.
+        """
+        return self.tag_value(text).replace(":", "_")
+
     def tag_key(self, text: str) -> str:
         """Make a tag key of any text; like a value, but never with the dialect's assignment in it.
 

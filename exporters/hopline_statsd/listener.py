@@ -178,7 +178,10 @@ class StatsdListener:
             return
 
     def _accept(self, listening: socket.socket) -> None:
-        connection, _ = listening.accept()
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # the client has gone again, or there are too many
+            return
         connection.setblocking(False)
         self._selector.register(connection, selectors.EVENT_READ, _Stream(self._take, self._forget).read)
 

@@ -45,6 +45,8 @@ class StatsdSpanProcessor(SpanProcessor):
         self._names_by_resource: dict[int, tuple[Resource, SpanNames]] = {}
         self._current = self._names_for(Resource.get_empty())
         self._guard = Guard("a span makes no statsd line", self._sender.tally)
+        if not self.config.unsampled:
+            self.on_end = self._on_end_of_sampled  # type: ignore[method-assign]
         self._finalizer = close_with(self, self._sender)
         observe("hopline_statsd.processor", self._sender.stats, meter_provider)
 
@@ -80,6 +82,11 @@ class StatsdSpanProcessor(SpanProcessor):
                     self._sender.relieve(len(lines))
         except Exception as error:  # noqa: BLE001  an error of ours must not reach the application
             self._guard.caught(error)
+
+    def _on_end_of_sampled(self, span: ReadableSpan) -> None:
+        """Take the place of `on_end` where spans that are not sampled make no lines."""
+        if span.context.trace_flags.sampled:
+            StatsdSpanProcessor.on_end(self, span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Send the lines that are there.

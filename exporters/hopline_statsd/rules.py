@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -139,6 +140,8 @@ class MetricRule:
 
     def __post_init__(self) -> None:
         _check(self.naming, self.when)
+        if not math.isfinite(self.scale) or self.scale == 0:
+            raise RuleError("scale", f"{self.scale!r} is no factor")
 
     def holds(self, metric: str, scope: Scope) -> bool:
         """Whether the rule names this metric's data point."""
@@ -156,6 +159,10 @@ class RuleSet:
 
     spans: tuple[Rule, ...] = ()
     metrics: tuple[MetricRule, ...] = ()
+
+    def __repr__(self) -> str:
+        ids = [*(rule.id for rule in self.spans), *(rule.id for rule in self.metrics)]
+        return f"RuleSet({', '.join(ids)})"
 
     def extended(
         self,
@@ -217,6 +224,8 @@ def _check(naming: Naming, when: Mapping[str, Condition]) -> None:
     for has_tags in (True, False):
         naming.parse(has_tags)
     for names, wanted in when.items():
+        if wanted in ([], ()):
+            raise RuleError("when", f"{names!r} is compared with nothing")
         for one in wanted if isinstance(wanted, (list, tuple)) else (wanted,):
             if not isinstance(one, (str, bool, int, float)):
                 raise RuleError("when", f"{names!r} is compared with {one!r}")
@@ -224,6 +233,9 @@ def _check(naming: Naming, when: Mapping[str, Condition]) -> None:
 
 def _template(key: str, text: str) -> Template:
     try:
-        return Template.parse(text)
+        template = Template.parse(text)
     except TemplateError as error:
         raise RuleError(key, f"{text!r}: {error}") from error
+    if key != "tags" and template.has_empty_segment:
+        raise RuleError(key, f"{text!r}: there is nothing beside a dot")
+    return template

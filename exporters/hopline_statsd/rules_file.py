@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hopline_statsd.rules import Condition, MetricRule, Naming, Rule, RuleError, RuleSet
 from hopline_statsd.rulesets import RULE_SETS
@@ -18,6 +18,7 @@ else:
     import tomli as tomllib
 
 _Table = Mapping[str, Any]
+_AnyRule = TypeVar("_AnyRule", Rule, MetricRule)
 
 _TOP_KEYS = ("extends", "without", "span", "metric")
 _NAMING_KEYS = ("id", "name", "tags", "plain", "when")
@@ -33,7 +34,7 @@ def load_rules(source: str) -> RuleSet:
     """Find a rule set by its name, or read one from a file.
 
     Args:
-        source: `default`, `talisker` or the path of a TOML file.
+        source: `default`, `phases`, `talisker` or the path of a TOML file.
 
     Returns:
         The rule set.
@@ -44,7 +45,7 @@ def load_rules(source: str) -> RuleSet:
     if source in RULE_SETS:
         return RULE_SETS[source]
     try:
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise RulesFileError(f"it is no rule set, and as a file it cannot be read ({error})") from error
     return parse_rules(text, source)
@@ -73,15 +74,16 @@ def parse_rules(text: str, source: str = "rules") -> RuleSet:
         base = _base(document)
         span_tables, metric_tables = _tables(document, "span"), _tables(document, "metric")
         without = _strings(document, "without")
-    spans, metrics = [], []
+    spans: dict[str, Rule] = {}
     for index, table in enumerate(span_tables):
         with blame.on("span", index):
-            spans.append(_rule(table))
+            _add(spans, _rule(table))
+    metrics: dict[str, MetricRule] = {}
     for index, table in enumerate(metric_tables):
         with blame.on("metric", index):
-            metrics.append(_metric_rule(table))
+            _add(metrics, _metric_rule(table))
     with blame.on():
-        return base.extended(spans, metrics, without)
+        return base.extended(spans.values(), metrics.values(), without)
 
 
 class _Blame:
@@ -102,8 +104,11 @@ class _Blame:
     def _line(self, section: str | None, index: int, key: str) -> int:
         first = 0
         if section is not None:
-            header = re.compile(rf"\s*\[\[\s*{section}\s*\]\]")
-            first = [number for number, line in enumerate(self._lines) if header.match(line)][index]
+            header = re.compile(rf"\s*\[\[\s*[\"']?{section}[\"']?\s*\]\]")
+            headers = [number for number, line in enumerate(self._lines) if header.match(line)]
+            if index >= len(headers):
+                return self._line_in_array(section, index, key)
+            first = headers[index]
         wanted = re.compile(rf"\s*(\[{section}\.{key}\]|\"?{re.escape(key)}\"?\s*[=.])")
         end = re.compile(r"\s*\[\[")
         for number, line in enumerate(self._lines[first:], first):
@@ -112,6 +117,12 @@ class _Blame:
             if wanted.match(line):
                 return number + 1
         return first + 1
+
+    def _line_in_array(self, section: str, index: int, key: str) -> int:
+        """Find the line where the rules stand on the right of `span =`; mostly each of them has the key."""
+        wanted = re.compile(rf"(?<![\w.-])[\"']?{re.escape(key)}[\"']?\s*[=.]")
+        lines = [number for number, line in enumerate(self._lines, 1) for _ in wanted.findall(line)]
+        return lines[index] if index < len(lines) else self._line(None, 0, section)
 
 
 def _base(document: _Table) -> RuleSet:
@@ -142,6 +153,12 @@ def _metric_rule(table: _Table) -> MetricRule:
     if isinstance(scale, bool) or not isinstance(scale, (int, float)):
         raise RuleError("scale", f"{scale!r} is no number")
     return MetricRule(_text(table, "id"), _text(table, "match"), _naming(table), _conditions(table), float(scale))
+
+
+def _add(rules: dict[str, _AnyRule], rule: _AnyRule) -> None:
+    if rule.id in rules:
+        raise RuleError("id", f"there is a rule {rule.id!r} above already")
+    rules[rule.id] = rule
 
 
 def _naming(table: _Table) -> Naming:

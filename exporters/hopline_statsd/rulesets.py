@@ -1,4 +1,4 @@
-"""The rule sets that ship with the exporter: `default` and `talisker`."""
+"""The rule sets that ship with the exporter: `default`, `phases` and `talisker`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,32 @@ DEFAULT = RuleSet(
 )
 """One timer for each HTTP request, made or served, and for each Celery task; counters beside them."""
 
+
+def _phase(name: str) -> Rule:
+    return Rule(
+        f"http.client.{name}",
+        Naming(f"requests.{name}", {"host": "{host}"}, plain=f"requests.{{host}}.{name}"),
+        kinds=("client",),
+        when=_HTTP,
+        value=f"hopline.phase.{name}",
+        unit="s",
+    )
+
+
+PHASES = DEFAULT.extended(
+    [
+        *(_phase(name) for name in ("dns", "connect", "tls", "headers")),
+        Rule(
+            "http.client.dns_cache_hits",
+            Naming("requests.dns_cache_hits", {"host": "{host}"}, plain="requests.{host}.dns_cache_hits"),
+            kinds=("client",),
+            when={**_HTTP, "hopline.dns.cache_hit": True},
+            type="c",
+        ),
+    ]
+)
+"""The default rules, and a timer for each phase of an HTTP request that took place."""
+
 _ANSWERED: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "*"}
 _SERVER_ERROR: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "5??"}
 _NO_ANSWER: Mapping[str, Condition] = {"http.response.status_code,http.status_code": "!*", "error.type": "*"}
@@ -157,5 +183,5 @@ TALISKER = RuleSet(
 )
 """The layout that services which came from Talisker have dashboards for."""
 
-RULE_SETS: Mapping[str, RuleSet] = {"default": DEFAULT, "talisker": TALISKER}
+RULE_SETS: Mapping[str, RuleSet] = {"default": DEFAULT, "phases": PHASES, "talisker": TALISKER}
 """Every rule set that ships, by its name."""

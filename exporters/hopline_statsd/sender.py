@@ -26,6 +26,7 @@ from hopline_statsd.transport import PacketTooLong, transport_for
 
 _CONNECT_TIMEOUT = 2.0
 _LOOKUP_INTERVAL = 60.0
+_REFUSED_LOOKUP_INTERVAL = 1.0
 _FULL_SOCKET_DELAY = 0.02
 _FIRST_RETRY = 0.1
 _LAST_RETRY = 10.0
@@ -72,7 +73,8 @@ class Sender:
         self._packets = Packets(self._config.packet_size, self._config.max_buffer_size, self.tally)
         self._transport.close()
         self._transport = transport_for(Endpoint.parse(self._config.endpoint))
-        self._retry_delay, self._retry_at, self._lookup_at = 0.0, 0.0, 0.0
+        self._retry_delay, self._retry_at = 0.0, 0.0
+        self._looked_up_at, self._refusals = float("-inf"), 0
         self._flusher: Flusher | Unaided | None = None
 
     def put(self, template: bytes, value: object) -> None:
@@ -291,10 +293,10 @@ class Sender:
     def _connect(self) -> bool:
         """Connect where that is due; return whether there is a connection. For a thread that may wait."""
         now, transport = time.monotonic(), self._transport
-        is_settled = transport.socket is not None and (now < self._lookup_at or not transport.needs_lookup)
+        is_settled = transport.socket is not None and not self._lookup_is_due(now)
         if is_settled or now < self._retry_at:
             return transport.socket is not None
-        self._lookup_at = now + _LOOKUP_INTERVAL
+        self._looked_up_at, self._refusals = now, transport.refusals
         try:
             connection = transport.connect(transport.resolve(), _CONNECT_TIMEOUT)
         except OSError as error:
@@ -308,6 +310,12 @@ class Sender:
                 return True
         connection.socket.close()
         return False
+
+    def _lookup_is_due(self, now: float) -> bool:
+        """Whether the server may be elsewhere by now: because of the time, or nobody listens where it was."""
+        was_refused = self._transport.refusals > self._refusals
+        interval = _REFUSED_LOOKUP_INTERVAL if was_refused else _LOOKUP_INTERVAL
+        return self._transport.needs_lookup and now - self._looked_up_at >= interval
 
     def _open_at_once(self) -> bool:
         if not self._transport.opens_at_once or time.monotonic() < self._retry_at:

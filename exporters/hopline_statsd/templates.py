@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from hopline_statsd.fields import Field
 
 _PART = re.compile(r"\{(?P<field>[^{}]*)\}|(?P<literal>[^{}]+)|(?P<stray>[{}])")
-_NAME = re.compile(r"[A-Za-z][\w.-]*(?:[ ]*,[ ]*[A-Za-z][\w.-]*)*", re.ASCII)
+_ATTRIBUTE = r"[^\W\d][^\s,|{}]*"
+_NAMES = re.compile(rf"{_ATTRIBUTE}(?:[ ]*,[ ]*{_ATTRIBUTE})*")
 _LITERAL = re.compile(r"[A-Za-z0-9_.-]*")
 
 
@@ -51,6 +52,11 @@ class Template:
         """The fields, in order."""
         return tuple(part for part in self.parts if isinstance(part, Field))
 
+    @property
+    def has_empty_segment(self) -> bool:
+        """Whether a dot stands at an end, or beside another one."""
+        return not all("".join("x" if isinstance(part, Field) else part for part in self.parts).split("."))
+
     def render(self, values: Mapping[Field, str], clean: Callable[[str], str]) -> str:
         """Put values in the places of the fields.
 
@@ -72,7 +78,7 @@ def _part(match: re.Match[str]) -> str | Field:
             raise TemplateError(f"{match['literal']!r} holds a character that no name may hold")
         return match["literal"]
     names, bar, default = match["field"].partition("|")
-    if not _NAME.fullmatch(names.strip()):
+    if not _NAMES.fullmatch(names.strip()):
         raise TemplateError(f"{{{match['field']}}} names no attribute")
     found = tuple(name.strip() for name in names.split(","))
     return Field(found, default.strip()) if bar and default.strip() else Field(found)

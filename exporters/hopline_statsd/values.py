@@ -38,7 +38,7 @@ def reader_for(rule: Rule, dialect: Dialect, template: bytes) -> Reader | None:
     if rule.is_timer:
         return lambda attributes: finite(attributes.get(attribute), scale, lowest=0.0)
     if rule.type == "s":
-        return lambda attributes: dialect.tag_value(text_of(attributes.get(attribute))).encode()
+        return lambda attributes: dialect.member(text_of(attributes.get(attribute))).encode()
 
     def read(attributes: Mapping[str, Any]) -> bytes | None:
         value = finite(attributes.get(attribute), 1.0)

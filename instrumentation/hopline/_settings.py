@@ -32,8 +32,14 @@ def read(name: str, parse: Callable[[str], T], default: T, *, wrong: T | None = 
         return parse(text)
     except ValueError as error:
         used = default if wrong is None else wrong
-        _warn(name, text, str(error), repr(used))
+        _warn(name, text, str(error), _in_words(used))
         return used
+
+
+def _in_words(value: object) -> str:
+    if value is None or value == ():
+        return "nothing"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 @lru_cache(maxsize=256)

@@ -77,11 +77,13 @@ class Destination:
         host: the host name or IP address, in lower case and without brackets; empty if the URL has none.
         port: the port, the scheme's default one if the URL names none, or None if there is no default.
         name: what the application calls the host, or None.
+        denied: the kinds of headers (see ``KINDS``) that this host may not receive.
         expected: the statuses that are no error here.
+        templates: the rules that may name a URL here.
         operations: what :mod:`hopline.http` has prepared for this destination, by its own keys.
     """
 
-    __slots__ = ("_denied", "_templates", "expected", "host", "name", "operations", "port", "scheme")
+    __slots__ = ("denied", "expected", "host", "name", "operations", "port", "scheme", "templates")
 
     def __init__(self, scheme: str, host: str, port: int | None, rules: DestinationRules) -> None:
         self.scheme = scheme
@@ -90,22 +92,18 @@ class Destination:
         self.name = host_names.of(host, self.port)
         self.expected = frozenset[int]().union(*(codes for hosts, codes in rules.expected if hosts.match(host)))
         self.operations: dict[Any, Any] = {}
-        self._denied = frozenset(kind for kind, hosts in rules.propagation.items() if not hosts.match(host))
-        self._templates = tuple(each for each in rules.templates if each.applies_to(host))
+        self.denied = frozenset(kind for kind, hosts in rules.propagation.items() if not hosts.match(host))
+        self.templates = tuple(each for each in rules.templates if each.applies_to(host))
 
     def permitted(self, fields: Mapping[str, str]) -> Mapping[str, str]:
         """Those of ``fields``, headers to propagate, that this host may receive."""
-        if not self._denied:
-            return fields
-        return {name: value for name, value in fields.items() if _kind(name) not in self._denied}
+        return {name: value for name, value in fields.items() if _kind(name) not in self.denied}
 
     def template(self, url: str) -> str | None:
         """The template of ``url``, by the configured rules."""
-        if not self._templates:
-            return None
         start = url.find("/", 8)
         path = "/" if start < 0 else url[start : _PATH_END.search(url, start).start()]  # type: ignore[union-attr]
-        return next((each.template for each in self._templates if each.match(path)), None)
+        return next((each.template for each in self.templates if each.match(path)), None)
 
 
 class Destinations:

@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry import propagate, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
+from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
@@ -48,6 +49,8 @@ class HoplineDistro(BaseDistro):
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one instrumentor, unless hopline has its own for the same library.
 
+        One that fails costs a warning, and none of the others.
+
         Args:
             entry_point: names the instrumentor.
             **kwargs: passed to its ``instrument()``.
@@ -56,10 +59,15 @@ class HoplineDistro(BaseDistro):
             return
         if entry_point.name in _WEB_FRAMEWORKS:
             kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
-        if _is_ours(entry_point) or entry_point.name not in _our_instrumentors():
-            super().load_instrumentor(entry_point, **kwargs)
+        if not _is_ours(entry_point) and entry_point.name in _our_instrumentors():
+            _logger.info("hopline instruments %s itself; %s is left out", entry_point.name, entry_point.value)
             return
-        _logger.info("hopline instruments %s itself; %s is left out", entry_point.name, entry_point.value)
+        try:
+            super().load_instrumentor(entry_point, **kwargs)
+        except (ImportError, DependencyConflictError):
+            raise  # the library is not there, or too old: the loader goes on
+        except Exception as error:  # the loader would stop at it
+            _logger.warning("%s is not instrumented: %s failed", entry_point.name, entry_point.value, exc_info=error)
 
 
 class HoplineConfigurator(_OTelSDKConfigurator):
@@ -132,7 +140,7 @@ def _environment(exporters: Mapping[str, list[str]]) -> Iterator[None]:
 
 def chosen_exporters() -> dict[str, list[str]]:
     """The names of the exporters for each signal: what the environment asks for and is installed, or the defaults."""
-    traces = ("otlp", _STATSD) if any(environ.get(name) for name in _STATSD_SETTINGS) else ("otlp",)
+    traces = ("otlp", _STATSD) if any(environ.get(name, "").strip() for name in _STATSD_SETTINGS) else ("otlp",)
     defaults: dict[str, tuple[str, ...]] = {"traces": traces, "metrics": ("otlp",), "logs": ("none",)}
     return {signal: _usable_exporters(signal, names) for signal, names in defaults.items()}
 

@@ -61,8 +61,8 @@ class HostNames:
         self.version = 0
 
     def register(self, host: str, name: str) -> None:
-        """Call ``host`` (``10.0.3.7:8000``, or without a port for all of them) by ``name`` from now on."""
-        self._names[host.lower()] = name
+        """Call ``host`` (``10.0.3.7:8000``, ``[::1]:8000``, or for all ports without) by ``name`` from now on."""
+        self._names[host.lower().replace("[", "").replace("]", "")] = name
         self.version += 1
 
     def of(self, host: str, port: int | None) -> str | None:

@@ -12,6 +12,9 @@ from hopline.context import current
 
 REQUEST_ID = "hopline.request_id"
 
+# Their spans get the id that was sent when they end; to set another before that took 2 µs.
+_TELL_THEMSELVES = frozenset(("hopline.requests", "hopline.aiohttp_client"))
+
 
 class RequestIdSpanProcessor(SpanProcessor):
     """Sets ``hopline.request_id`` on each span that starts while there is a request id.
@@ -36,6 +39,9 @@ class RequestIdSpanProcessor(SpanProcessor):
         if self.at_first is not None:
             at_first, self.at_first = self.at_first, None
             guard(at_first)
+        scope = span.instrumentation_scope
+        if scope is not None and scope.name in _TELL_THEMSELVES:
+            return
         state = current(parent_context)
         if state is not None and state.request_id is not None:
             span.set_attribute(REQUEST_ID, state.request_id)

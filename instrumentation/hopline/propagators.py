@@ -26,7 +26,7 @@ from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_REQUEST_ID_MODE,
     OTEL_PYTHON_HOPLINE_TRUST_INCOMING,
 )
-from hopline.request_id import HEADER, fan_out, is_valid, new_hop, new_root
+from hopline.request_id import HEADER, fan_out, hop_of, is_valid, new_hop, new_root
 
 _logger = getLogger(__name__)
 
@@ -94,7 +94,21 @@ class RequestIdPropagator(TextMapPropagator):
             setter: writes into ``carrier``.
         """
         if not _has(carrier, HEADER):
-            setter.set(carrier, HEADER, self._outgoing(context))
+            hop = hop_of(get_current_span(context).get_span_context().span_id)
+            state = current(context)
+            setter.set(carrier, HEADER, self.outgoing(None if state is None else state.request_id, hop))
+
+    def outgoing(self, request_id: str | None, hop: str) -> str:
+        """The id of an outgoing request.
+
+        Args:
+            request_id: the id of the request that is being served, or None.
+            hop: the part that names the span it is sent in, or an empty string if there is none.
+        """
+        if request_id is not None and not self._fan_out:
+            return request_id
+        hop = hop or new_hop()
+        return hop if request_id is None else fan_out(hop, request_id)
 
     @property
     def fields(self) -> set[str]:
@@ -104,15 +118,6 @@ class RequestIdPropagator(TextMapPropagator):
     def _incoming(self, carrier: CarrierT, getter: Getter[CarrierT]) -> str | None:
         first = _first(carrier, getter, HEADER) if self._trust_incoming else None
         return first if is_valid(first) else None
-
-    def _outgoing(self, context: Context | None) -> str:
-        state = current(context)
-        request_id = None if state is None else state.request_id
-        if request_id is not None and not self._fan_out:
-            return request_id
-        span_id = get_current_span(context).get_span_context().span_id
-        hop = f"{span_id:016x}" if span_id else new_hop()
-        return hop if request_id is None else fan_out(hop, request_id)
 
 
 class DeadlinePropagator(TextMapPropagator):

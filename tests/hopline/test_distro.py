@@ -10,8 +10,10 @@ from importlib.metadata import EntryPoint, entry_points, version
 import pytest
 from packaging.version import Version
 
+from hopline import environment_variables as ours
 from hopline.cli.otlp_receiver import OtlpReceiver
 from hopline.distro import HoplineDistro
+from hopline_statsd import environment_variables as statsds
 from hopline_statsd.listener import StatsdListener
 from tests.instrumented import INSTRUMENT, fetch, run_code
 from tests.loopback import Answer
@@ -199,6 +201,34 @@ def test_a_setting_that_makes_no_sense_is_named_in_one_warning(statsd, server, v
     assert finished.stdout == f"200 {server.url}\n"
     (warning,) = [line for line in warnings_in(finished) if variable in line]
     assert repr(value) in warning
+
+
+def test_each_setting_that_makes_no_sense_is_named_once_however_many_there_are(server):
+    settings = [name for module in (ours, statsds) for name in vars(module) if name.startswith(("OTEL_", "STATSD_"))]
+    nonsense = dict.fromkeys(settings, "?!(") | {"OTEL_EXPORTER_STATSD_PREFIX": "..."}
+    for of_others in ("STATSD_PREFIX", "STATSD_PORT"):  # any prefix can be used; no port is read without a host
+        del nonsense[of_others]
+
+    finished = run_code(
+        f"import aiohttp, requests, wsgiref.simple_server; print(requests.get({server.url!r}).status_code)",
+        OTEL_TRACES_EXPORTER="statsd",
+        OTEL_METRICS_EXPORTER="statsd",
+        **nonsense,
+    )
+
+    assert finished.stdout == "200\n"
+    named = [line.partition("=")[0] for line in warnings_in(finished)]
+    assert {name: named.count(name) for name in nonsense} == dict.fromkeys(nonsense, 1)
+
+
+def test_an_instrumentor_that_fails_costs_no_other(statsd, server):
+    settings = {"OTEL_TRACES_EXPORTER": "statsd", "OTEL_EXPORTER_STATSD_ENDPOINT": statsd.endpoint}
+
+    finished = fetch(server.url, OTEL_PYTHON_EXCLUDED_URLS="(", **settings)  # with it, FastAPI's raises
+
+    assert "fastapi is not instrumented" in finished.stderr
+    assert "OTEL_PYTHON_EXCLUDED_URLS='('" in finished.stderr
+    assert statsd.wait_for(2)
 
 
 def test_statsd_settings_are_options_of_the_command_too(statsd, server):

@@ -13,7 +13,9 @@ MakeClient = Callable[..., StatsdClient]
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hopline_statsd import environment_variables
+    from hopline_statsd import config, environment_variables
+
+    config._warn.cache_clear()
 
     for name in vars(environment_variables):
         if name.isupper():

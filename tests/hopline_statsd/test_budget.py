@@ -25,6 +25,16 @@ def test_a_process_makes_no_more_names_than_allowed_and_warns_once(make_processo
     assert "{host} of rule 'http.client'" in warning.getMessage()
 
 
+@pytest.mark.parametrize("limit", [1, 2, 5, 10])
+def test_a_limit_may_be_small(make_processor, listener, limit):
+    processor = make_processor(max_names=limit)
+
+    for number in range(50):
+        end_span(processor, {**CALL, "server.address": f"h{number}"})
+
+    assert len(flushed_names(processor, listener, 50)) == limit
+
+
 def test_names_that_were_made_before_stay_when_the_budget_is_used_up(make_processor, listener):
     processor = make_processor(max_names=20)
     for number in range(100):

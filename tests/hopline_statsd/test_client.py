@@ -33,6 +33,15 @@ def test_each_kind_of_metric_is_written_as_statsd_servers_read_it(make_client, l
     ]
 
 
+@pytest.mark.parametrize("dialect", ["plain", "dogstatsd", "graphite"])
+def test_the_member_of_a_set_is_never_read_as_several(make_client, listener, dialect):
+    client = make_client(dialect=dialect)
+
+    client.set("users", "urn:user|1")
+
+    assert sent(client, listener, 1) == ["my.prefix.users:urn_user_1|s"]
+
+
 def test_a_negative_gauge_is_set_to_zero_first_where_a_sign_means_a_change(make_client, listener):
     client = make_client()
 
@@ -158,6 +167,15 @@ def test_what_may_not_stand_in_a_name_is_replaced(make_client, listener, name, w
     client.timing(name, 1)
 
     assert sent(client, listener, 1) == [f"my.prefix.{written}:1.000|ms"]
+
+
+def test_a_tag_may_have_several_values(make_client, listener):
+    client = make_client()
+
+    client.timing("a", 1, {"b": [1, True]})
+    client.increment("a", 1, {"b": [1, True]})
+
+    assert sent(client, listener, 2) == ["my.prefix.a.1-true:1.000|ms", "my.prefix.a.1-true:1|c"]
 
 
 def test_names_need_no_prefix(make_client, listener):

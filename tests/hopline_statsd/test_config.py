@@ -50,14 +50,15 @@ def test_an_endpoint_is_written_as_it_is_read(url):
         ("OTEL_EXPORTER_STATSD_MAX_PACKET_SIZE", "big", "it is no whole number", "1432"),
         ("OTEL_EXPORTER_STATSD_MAX_PACKET_SIZE", "8", "not between 64 and 65,507", "1432"),
         ("OTEL_EXPORTER_STATSD_MAX_BUFFER_SIZE", "1", "not between", "1048576"),
-        ("OTEL_EXPORTER_STATSD_FLUSH_INTERVAL", "soon", "it is no number", "1.0"),
-        ("OTEL_EXPORTER_STATSD_FLUSH_INTERVAL", "0", "not between", "1.0"),
+        ("OTEL_EXPORTER_STATSD_FLUSH_INTERVAL", "soon", "it is no number", "1000"),
+        ("OTEL_EXPORTER_STATSD_FLUSH_INTERVAL", "0", "not between 10 and 3,600,000 milliseconds", "1000"),
         ("OTEL_EXPORTER_STATSD_SAMPLE_RATE", "10", "not above 0 and up to 1", "1.0"),
         ("OTEL_EXPORTER_STATSD_SAMPLE_RATE", "nan", "not above 0 and up to 1", "1.0"),
         ("OTEL_EXPORTER_STATSD_TIMER_TYPE", "s", "it is none of ms, h, d", "ms"),
         ("OTEL_EXPORTER_STATSD_MAX_NAMES", "1e3", "it is no whole number", "2000"),
         ("OTEL_EXPORTER_STATSD_RULES", "/no/such.toml", "cannot be read", "default"),
-        ("OTEL_EXPORTER_STATSD_UNSAMPLED", "maybe", "it is neither true nor false", "True"),
+        ("OTEL_EXPORTER_STATSD_UNSAMPLED", "maybe", "it is neither true nor false", "true"),
+        ("STATSD_HOST", "a b", "there is no host", "udp://localhost:8125"),
         ("STATSD_DSN", "ftp://statsd", "the scheme is none of", "udp://localhost:8125"),
         ("STATSD_DSN", "udp://[::1", "Invalid IPv6 URL", "udp://localhost:8125"),
         ("STATSD_DSN", "udp://statsd?maxudpsize=x", "it is no whole number", "1432"),
@@ -71,6 +72,23 @@ def test_a_wrong_variable_makes_one_warning_and_the_default_is_used(caplog, vari
     assert all(part in record.getMessage() for part in (variable, reason, f"used instead: {used}"))
     assert config.dialect == "plain"
     assert config.packet_size == 1432
+
+
+def test_a_wrong_port_is_named_and_the_host_is_used_with_the_default_port(caplog):
+    config = StatsdConfig.from_environment({"STATSD_HOST": "statsd", "STATSD_PORT": "http"})
+
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "STATSD_PORT='http' is not used, the port is not between 1 and 65535; used instead: udp://statsd:8125"
+    )
+    assert config.endpoint == "udp://statsd:8125"
+
+
+def test_what_is_wrong_is_said_once_however_many_exporters_read_it(caplog):
+    for _ in range(3):
+        StatsdConfig.from_environment({"OTEL_EXPORTER_STATSD_DIALECT": "klingon"})
+
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,6 +121,7 @@ def test_a_wrong_variable_makes_one_warning_and_the_default_is_used(caplog, vari
             {"STATSD_HOST": "statsd", "STATSD_PORT": "9125", "STATSD_PREFIX": "shop"},
             StatsdConfig(endpoint="udp://statsd:9125", prefix="shop"),
         ),
+        ({"STATSD_HOST": "statsd:9125"}, StatsdConfig(endpoint="udp://statsd:9125")),
         ({"STATSD_HOST": "::1"}, StatsdConfig(endpoint="udp://[::1]:8125")),
         (
             {

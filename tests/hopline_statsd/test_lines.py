@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind
 
-from hopline_statsd import StatsdConfig
+from hopline_statsd import StatsdConfig, StatsdSpanProcessor
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, number, segment
+from hopline_statsd.listener import StatsdListener
 from hopline_statsd.names import SpanNames
 from hopline_statsd.packets import Packets
 from hopline_statsd.parse import parse_line, parse_packet
@@ -117,6 +118,44 @@ def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, ho
     assert len(parts) == (5 if dialect == "plain" else 2)
     assert all(SEGMENT.fullmatch(part) for part in parts)
     assert list(sample.tags) == ([] if dialect == "plain" else ["host", "method", "status"])
+
+
+CALLS = st.lists(st.tuples(NASTY, st.sampled_from(["GET", "POST"]), NASTY, st.integers(0, 10**12)), max_size=40)
+
+
+@settings(deadline=None, max_examples=50)
+@given(DIALECT, CALLS, st.sampled_from([512, 1432, 8192]))
+def test_what_arrives_is_exactly_the_lines_of_the_spans_that_ended(dialect_name, calls, packet_size):
+    dialect = DIALECTS[dialect_name]
+    with StatsdListener() as listener:
+        config = StatsdConfig(listener.endpoint, "p", dialect_name, packet_size, flush_interval=600)
+        processor = StatsdSpanProcessor(config)
+        for host, method, route, microseconds in calls:
+            attributes = {"http.request.method": method, "peer.service": host, "url.template": route}
+            end_span(processor, attributes, milliseconds=microseconds / 1000)
+        processor.shutdown()
+        stats = processor.stats()
+        assert listener.wait_for(stats.lines)
+        packets = list(listener.packets)
+
+    assert max(map(len, packets), default=0) <= packet_size
+    samples = [sample for packet in packets for sample in parse_packet(packet)]
+    too_long = stats.dropped.get("too_long", 0)
+    meant = [meant_by(dialect, *call) for call in calls]
+    assert len(samples) + too_long == len(meant)
+    if not too_long:
+        assert [(sample.name, dict(sample.tags), float(sample.value)) for sample in samples] == meant
+
+
+def meant_by(dialect, host, method, route, microseconds):
+    """Name, tags and milliseconds of a call's line."""
+    values = {"host": host or "unknown", "template": route, "method": method, "status": "unknown"}
+    if not route:  # as if there was none
+        del values["template"]
+    milliseconds = microseconds / 1000
+    if dialect.has_tags:
+        return "p.requests", {key: dialect.tag_value(value) for key, value in values.items()}, milliseconds
+    return ".".join(["p.requests", *map(segment, values.values())]), {}, milliseconds
 
 
 @given(

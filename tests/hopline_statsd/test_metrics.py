@@ -137,7 +137,7 @@ def test_a_distribution_stands_for_as_many_values_as_were_recorded(make_metrics,
     for value in values:
         size.record(value)
     metrics.provider.force_flush()
-    listener.wait_for(5)
+    assert listener.wait_for(metrics.exporter.stats().lines)
 
     samples = [parse_line(line) for line in listener.lines]
     stand_ins = [(float(sample.value), 1 / sample.rate) for sample in samples if sample.type == "d"]

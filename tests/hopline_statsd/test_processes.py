@@ -56,6 +56,36 @@ def test_forked_children_send_their_own_lines_and_no_line_is_sent_twice(any_list
     assert Counter(any_listener.lines) == Counter(expected)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_child_goes_on_though_another_thread_was_making_a_name_at_the_fork(listener):
+    program = (
+        "import os, threading\n"
+        "from hopline_statsd import StatsdSpanProcessor\n"
+        "from tests.hopline_statsd.spans import CALL, end_span\n"
+        "processor = StatsdSpanProcessor()\n"
+        "held, go = threading.Event(), threading.Event()\n"
+        "def make_a_name():\n"
+        "    with processor._budget._lock:\n"
+        "        held.set(); go.wait()\n"
+        "threading.Thread(target=make_a_name).start()\n"
+        "held.wait()\n"
+        "child = os.fork()\n"
+        "end_span(processor, CALL) if child == 0 else os.waitpid(child, 0)\n"
+        "processor.force_flush() and child == 0 and os._exit(0)\n"
+        "go.set()\n"
+    )
+
+    subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        env=environment(listener, OTEL_EXPORTER_STATSD_PREFIX="app"),
+        check=True,
+        timeout=DEADLINE,
+    )
+
+    assert listener.wait_for(1)
+    assert listener.lines == ["app.requests.somehost-com.POST.200:12.500|ms"]
+
+
 def test_where_memory_cannot_be_wiped_the_process_id_is_looked_at(monkeypatch, listener):
     monkeypatch.setattr(forks.sys, "platform", "elsewhere")
     client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p"))

@@ -103,6 +103,17 @@ def test_unsampled_calls_can_be_left_out(make_processor):
     assert processor.recording_sampler(ALWAYS_OFF) is ALWAYS_OFF
 
 
+def test_spans_that_another_sampler_records_only_are_left_out_too(make_processor, listener):
+    processor = make_processor(unsampled=False)
+    provider = TracerProvider(sampler=RecordingSampler(ALWAYS_OFF), shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+
+    provider.get_tracer("tests").start_span("POST", kind=SpanKind.CLIENT, attributes=CALL).end()
+    end_span(processor, CALL)
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.requests.somehost-com.POST.200:12.500|ms"]
+
+
 def test_a_recording_sampler_keeps_attributes_and_trace_state():
     sampler = RecordingSampler(ALWAYS_OFF)
 

@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind
 from hopline_statsd import StatsdConfig
 from hopline_statsd.rules import MetricRule, Naming, Rule, RuleError, RuleSet
 from hopline_statsd.rules_file import RulesFileError, load_rules, parse_rules
-from hopline_statsd.rulesets import DEFAULT, TALISKER
+from hopline_statsd.rulesets import DEFAULT, PHASES, TALISKER
 from tests.hopline_statsd.spans import CALL, end_span, lines_of
 
 TEMPLATED = """
@@ -88,7 +88,16 @@ def test_a_file_adds_replaces_and_leaves_out_rules(make_processor, listener):
         ("[[span]]\nid = 'a'\nname = 'a'\n\n[[span]]\nid = 'b'\nname = '{'", 7, "without its other half"),
         ("[[metric]]\nid = 'a'\nname = 'a'", 1, "match: it is missing"),
         ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = 'x'", 5, "'x' is no number"),
-        ("extends = 'talisker2'", 1, "'talisker2' is none of default, talisker, none"),
+        ("[[span]]\nid = 'a'\nname = 'a..b'", 3, "there is nothing beside a dot"),
+        ("[[span]]\nid = 'a'\nname = 'a'\nplain = '.{host}'", 4, "there is nothing beside a dot"),
+        ("[[span]]\nid = 'a'\nname = 'a'\n[span.when]\nx = []", 4, "'x' is compared with nothing"),
+        ("[[span]]\nid = 'a'\nname = 'a'\n[[span]]\nid = 'a'\nname = 'b'", 5, "there is a rule 'a' above already"),
+        ("[['span']]\nid = 'a'\nname = '{'", 3, "without its other half"),
+        ("span = [\n{ id = 'a', name = 'a' },\n{ id = 'b', name = '{' },\n]", 3, "without its other half"),
+        ("extends = 'none'\nspan = [{ id = 'a' }]", 2, "name: it is missing"),
+        ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = 0", 5, "0.0 is no factor"),
+        ("[[metric]]\nid = 'a'\nmatch = 'a'\nname = 'a'\nscale = nan", 5, "nan is no factor"),
+        ("extends = 'talisker2'", 1, "'talisker2' is none of default, phases, talisker, none"),
         ("\nwithout = ['x']", 2, "there is no rule x"),
         ("spam = 1", 1, "there is no such key"),
         ("span = 1", 1, "rules are written below [[span]]"),
@@ -129,9 +138,44 @@ def test_a_file_in_the_environment_is_read(tmp_path):
     assert config.rules == RuleSet(spans=(Rule("a", Naming("a")),))
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text("extends = 'none'\n", encoding="utf-8-sig")
+
+    assert load_rules(str(path)) == RuleSet()
+
+
+@pytest.mark.parametrize("attribute", ["k8s.pod.label.app.kubernetes.io/name", "_private", "größe", "a:b"])
+def test_any_attribute_may_stand_in_a_template(make_processor, listener, attribute):
+    processor = make_processor(rules=RuleSet((Rule("it", Naming(f"it.{{{attribute}}}"), type="c"),)))
+
+    end_span(processor, {attribute: "here"})
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.it.here:1|c"]
+
+
 def test_rule_sets_are_found_by_name():
     assert load_rules("default") is DEFAULT
+    assert load_rules("phases") is PHASES
     assert load_rules("talisker") is TALISKER
+
+
+def test_each_phase_of_a_call_that_took_place_may_be_timed(make_processor, listener):
+    processor = make_processor(rules=PHASES)
+    phases = {"hopline.phase.dns": 0.002, "hopline.phase.connect": 0.003, "hopline.phase.headers": 0.01}
+
+    end_span(processor, {**CALL, **phases, "hopline.dns.cache_hit": False})
+    end_span(processor, {**CALL, "hopline.phase.tls": 0.005, "hopline.dns.cache_hit": True})
+
+    assert lines_of(processor, listener, 7) == [
+        "my.prefix.requests.somehost-com.POST.200:12.500|ms",
+        "my.prefix.requests.somehost-com.dns:2.000|ms",
+        "my.prefix.requests.somehost-com.connect:3.000|ms",
+        "my.prefix.requests.somehost-com.headers:10.000|ms",
+        "my.prefix.requests.somehost-com.POST.200:12.500|ms",
+        "my.prefix.requests.somehost-com.tls:5.000|ms",
+        "my.prefix.requests.somehost-com.dns_cache_hits:1|c",
+    ]
 
 
 def test_rules_can_be_added_in_python(make_processor, listener):

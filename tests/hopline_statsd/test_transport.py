@@ -7,7 +7,9 @@ import time
 import pytest
 
 from hopline_statsd import StatsdClient, StatsdConfig
+from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.listener import StatsdListener
+from hopline_statsd.transport import Connection, transport_for
 
 DEADLINE = 10.0
 
@@ -151,54 +153,46 @@ def test_a_server_that_is_restarted_is_connected_to_again(scheme, tmp_path):
 
 
 def test_a_line_of_which_a_server_got_a_part_is_sent_again_whole():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        client = StatsdClient(
-            StatsdConfig(endpoint=f"tcp://127.0.0.1:{server.getsockname()[1]}", prefix="p", flush_interval=0.02)
-        )
-        client.timing("t", 0)
-        connection, _ = server.accept()
-        number = 0
-        until_full = time.monotonic() + DEADLINE
-        while not client._sender._transport._written:  # some of a packet is written, the rest finds no room
-            number += 1
-            client.timing("t", number)
-            assert time.monotonic() < until_full
-        received = read_some(connection, 2_000_000)
-        connection.close()
-        connection, _ = server.accept()
-        second = threading.Thread(target=lambda: received.extend(b"|lost|" + read_all(connection)))
-        second.start()
-        client.close(timeout=DEADLINE)
-        second.join()
-        connection.close()
+    lines = [b"a" * 100, b"b" * 100, b"c" * 60_000, b"d" * 100]  # the third is cut off
+    packet = b"\n".join(lines)
+    transport = transport_for(Endpoint.parse("unixstream:///run/statsd.sock"))
+    transport.adopt(small_connection(first := []))
+    assert not transport.send(packet)
+    received = read_what_is_there(*first)
+    first[0].close()
+    with pytest.raises(OSError, match=r"closed|pipe|reset"):
+        transport.send(packet)
+    transport.close()
+    transport.adopt(small_connection(second := []))
 
-    first, _, rest = bytes(received).partition(b"|lost|")
-    whole = first[: first.rfind(b"\n") + 1] + rest
-    numbers = [int(line.split(b":")[1].split(b".")[0]) for line in whole.splitlines()]
-    assert numbers == sorted(set(numbers))
-    assert numbers[-1] == number
-    assert rest.startswith(b"p.t:")
+    again = b""
+    while not transport.send(packet):
+        again += read_what_is_there(*second)
+    again += read_what_is_there(*second)
+
+    assert not received.endswith(b"\n")
+    assert received[: received.rfind(b"\n") + 1] + again == packet + b"\n"
+    transport.close()
+    second[0].close()
 
 
-def read_some(connection, most):
-    connection.settimeout(0.3)
-    data = bytearray()
-    try:
-        while len(data) < most and (chunk := connection.recv(4096)):
-            data += chunk
-            if len(data) > 65_536:
-                break
-    except TimeoutError:
-        return data
-    return data
+def small_connection(server):
+    """A connection that holds a few kilobytes; the server's end of it is appended to `server`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    server.append(theirs)
+    return Connection(ours, (socket.AF_UNIX, ""))
 
 
-def read_all(connection):
-    connection.settimeout(DEADLINE)
+def read_what_is_there(connection):
     data = b""
-    while chunk := connection.recv(65_536):
-        data += chunk
-    return data
+    try:
+        while True:
+            data += connection.recv(65_536)
+    except BlockingIOError:
+        return data
 
 
 def test_a_server_that_takes_nothing_costs_the_oldest_lines_not_the_application(tmp_path):
@@ -290,6 +284,32 @@ def test_a_name_is_looked_up_again_when_it_is_time(monkeypatch):
         client.close()
 
 
+def test_a_name_is_looked_up_again_where_nobody_listens_any_more(monkeypatch):
+    monkeypatch.setattr("hopline_statsd.sender._REFUSED_LOOKUP_INTERVAL", 0.0)
+    with StatsdListener() as new:
+        with StatsdListener() as old:
+            found = [old.port]
+            real = socket.getaddrinfo
+
+            def look_up(host, port, *rest, **more):
+                if host != "statsd.test":
+                    return real(host, port, *rest, **more)
+                return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", found[0]))]
+
+            monkeypatch.setattr(socket, "getaddrinfo", look_up)
+            client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
+            client.timing("one", 1)
+            assert old.wait_for(1)
+
+        found[0] = new.port
+        end = time.monotonic() + DEADLINE
+        while not new.lines:
+            assert time.monotonic() < end, client.stats()
+            client.timing("two", 2)
+            time.sleep(0.01)
+        client.close()
+
+
 def test_nobody_listening_costs_only_what_was_sent_meanwhile():
     with StatsdListener() as listener:
         endpoint = listener.endpoint
@@ -334,6 +354,7 @@ def test_a_client_that_is_forgotten_sends_what_it_has(listener):
 
 
 def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
+    until(lambda: not flushers())  # those of other tests, whose clients had no time to wait for them
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     client = client_of(any_listener)
     client.timing("t", 1)
@@ -341,9 +362,13 @@ def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
 
     client.close()
 
-    assert not [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
+    assert not flushers()
     if before and any_listener.endpoint.startswith(("udp", "unix:")):
         assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def flushers():
+    return [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
 
 
 def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):

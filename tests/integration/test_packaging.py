@@ -48,6 +48,9 @@ def test_the_first_command_of_the_readme_works_in_an_empty_environment(wheel, em
     shown = run(str(empty / "hopline"), "demo", cwd=tmp_path)
 
     assert "demo.requests.127-0-0-1.GET.200:" in shown
+    assert "(Celery is not installed: " in shown
+    assert "(aiohttp is not installed: " in shown
+    assert "─ warehouse SERVER GET /items → 200" in shown
 
 
 def test_no_library_is_required_that_an_application_may_not_want(wheel):

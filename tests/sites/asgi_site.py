@@ -1,6 +1,12 @@
 """An ASGI application that tells which request it thinks it serves; run by the tests on every server."""
 
+import os
+
 from hopline import Context
+from tests.sites import log_lines
+
+if "SITE_LOGS" in os.environ:
+    log_lines.configure()
 
 
 async def app(scope, receive, send):

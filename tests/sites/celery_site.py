@@ -25,6 +25,7 @@ def make_app(broker: str, backend: str | None = None, folder: str | None = None)
     """
     app = Celery("site", broker=broker, backend=backend)
     app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, result_expires=60)
+    app.conf.worker_log_format = app.conf.worker_task_log_format = "[%(request_id)s] %(message)s"
     folders = {} if folder is None else dict.fromkeys(("control_folder", "data_folder_in", "data_folder_out"), folder)
     app.conf.broker_transport_options = {"polling_interval": 0.02, **folders}
     _add_plain_tasks(app)

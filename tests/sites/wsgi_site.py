@@ -1,8 +1,13 @@
 """A WSGI application that tells which request it thinks it serves; run by the tests on every server."""
 
 import io
+import os
 
 from hopline import Context
+from tests.sites import log_lines
+
+if "SITE_LOGS" in os.environ:
+    log_lines.configure()
 
 
 def app(environ, start_response):

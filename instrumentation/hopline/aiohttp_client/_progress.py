@@ -11,14 +11,12 @@ from hopline.http.attributes import (
     PHASE_CONNECT,
     PHASE_DNS,
     PHASE_QUEUE,
+    REQUEST_BODY_SIZE,
     Value,
 )
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
-
-# Semantic conventions, which do not have it among their stable attributes yet.
-REQUEST_BODY_SIZE = "http.request.body.size"
 
 
 class Phase:

@@ -22,6 +22,8 @@ _FIELD = HEADER.lower().encode("ascii")
 _SWITCHING_PROTOCOLS = 101
 _FORBIDDEN = 403  # what a server answers to a WebSocket that is closed before it is accepted
 _FAILED = 500
+# How Starlette's applications commonly learn that the other side has left.
+_DEPARTURES = frozenset(("ClientDisconnect", "WebSocketDisconnect"))
 _STARTS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 
 
@@ -43,6 +45,7 @@ class Exchange:
         "_is_gone",
         "_length",
         "_receive",
+        "_refused",
         "_root",
         "_scope",
         "_send",
@@ -61,6 +64,7 @@ class Exchange:
         self._is_complete = False
         self._is_gone = False
         self._length = 0
+        self._refused: Exception | None = None
         self.serving = call.serving
 
     async def receive(self) -> Message:
@@ -75,7 +79,11 @@ class Exchange:
         kind = message["type"]
         if kind in _STARTS:
             message = guard(self._started, message) or message
-        await self._send(message)
+        try:
+            await self._send(message)
+        except Exception as error:
+            self._note_refusal(kind, error)
+            raise
         if kind not in _STARTS:
             guard(self._sent, kind, message)
 
@@ -83,8 +91,8 @@ class Exchange:
         """End the call with what the application raised."""
         if _is_cancellation(error):
             self.finish("cancelled")
-        elif self._is_gone and type(error).__name__ == "WebSocketDisconnect":
-            self.finish()  # how Starlette's applications commonly learn that the other side has closed
+        elif self._is_departure(error):
+            self.finish()
         else:
             guard(self._view)
             guard(self._call.fail, error, self._length)
@@ -99,6 +107,18 @@ class Exchange:
             self._call.status = _FAILED  # which is what servers answer when the application does not
         guard(self._view)
         guard(self._call.finish, self._length, outcome)
+
+    def _note_refusal(self, kind: str, error: Exception) -> None:
+        # What the specification has servers raise once the other side has left; hypercorn raises an error of its own,
+        # as for what an application must not send.
+        is_hypercorns = type(error).__name__ == "UnexpectedMessageError" and kind not in _STARTS
+        if isinstance(error, OSError) or (is_hypercorns and self._call.status is not None):
+            self._is_gone = True
+            self._refused = error
+
+    def _is_departure(self, error: BaseException) -> bool:
+        """Whether ``error`` says no more than that the other side has left."""
+        return self._is_gone and (error is self._refused or type(error).__name__ in _DEPARTURES)
 
     def _disconnected(self, message: Message) -> None:
         self._is_gone = True

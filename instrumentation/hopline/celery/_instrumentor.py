@@ -71,24 +71,56 @@ class _Telling:
                 "worker_shutdown": flush,
             }
         )
+        self._is_on = [False]
         self._patches = (
             Patch("celery.app.base", "Celery.send_task", publishing.send),
+            Patch("celery.worker.strategy", "default", self._strategy),
+            Patch("celery.worker.consumer.consumer", "Consumer.on_unknown_task", self._on_unknown),
+            Patch("celery.worker.request", "Request.on_timeout", self._on_timeout),
             Patch("celery.worker.request", "Request.on_failure", self._on_failure),
         )
 
     def begin(self) -> None:
+        self._is_on[:] = [True]
         self._connections.connect()
         for patch in self._patches:
             patch.apply()
 
     def end(self) -> None:
+        self._is_on.clear()
         self._connections.disconnect()
         for patch in self._patches:
             patch.remove()
 
+    def _strategy(self, wrapped: Callable[..., Any], _module: object, args: Any, kwargs: Any) -> Any:
+        # What it returns handles each message of one task that comes, as long as the worker runs.
+        return wrapt.FunctionWrapper(wrapped(*args, **kwargs), self._handle, enabled=self._is_on)  # type: ignore[arg-type]
+
+    def _handle(self, wrapped: Callable[..., Any], _instance: object, args: Any, kwargs: Any) -> Any:
+        headers = args[0].headers if args else None
+        return self._in_context(headers, wrapped, args, kwargs)
+
+    def _on_unknown(self, wrapped: Callable[..., Any], _consumer: object, args: Any, kwargs: Any) -> Any:
+        headers = args[1].headers if len(args) > 1 else None
+        return self._in_context(headers, wrapped, args, kwargs)
+
+    def _on_timeout(self, wrapped: Callable[..., Any], request: Any, args: Any, kwargs: Any) -> Any:
+        return self._in_context(request.request_dict, wrapped, args, kwargs)
+
     def _on_failure(self, wrapped: Callable[..., Any], request: Any, args: Any, kwargs: Any) -> Any:
         guard(self._tell_if_lost, request, *args, **kwargs)
-        return wrapped(*args, **kwargs)
+        return self._in_context(request.request_dict, wrapped, args, kwargs)
+
+    def _in_context(
+        self, headers: Mapping[str, Any] | None, wrapped: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """Call ``wrapped``, which the worker's main process calls for one message, in the message's context."""
+        begun = guard(self._running.receive, headers) if headers else None
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            if begun is not None:
+                begun.end()
 
     def _tell_if_lost(self, request: Any, exc_info: Any, *_: Any, **__: Any) -> None:
         error = exc_info.exception

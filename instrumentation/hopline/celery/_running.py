@@ -19,6 +19,7 @@ from hopline.celery import _words as words
 from hopline.celery._messages import HeaderGetter, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
 from hopline.http.attributes import error_type_of
+from hopline.request_id import HEADER
 
 _WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))
 
@@ -131,6 +132,20 @@ class Running:
         parent = self._extract(headers)
         span = self._start(request.task.name, request.id, headers, parent, request.time_start)
         _end(span, words.FAILURE, error)
+
+    def receive(self, headers: Mapping[str, Any]) -> Begun | None:
+        """Begin what the worker's main process does for one message: what it logs meanwhile has the message's ids.
+
+        Args:
+            headers: the message's.
+
+        Returns:
+            What to end; None if the message has no id that is accepted, for then it is the run that makes one.
+        """
+        context = self._extract(headers)
+        state = current(context)
+        accepted = None if state is None else state.request_id
+        return begin(context=context) if accepted in (headers.get(HEADER), headers.get(HEADER.lower())) else None
 
     def _extract(self, headers: Mapping[str, Any]) -> Context:
         return self._extraction.context(headers, self._getter)

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hopline", description="Follow one request through every hop.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="send a few requests through two services and show what arrives")
+    demo = commands.add_parser("demo", help="send a few requests through several services and show what arrives")
     demo.set_defaults(run=_demo)
     watch = commands.add_parser("watch", help="listen like a statsd server and show what arrives")
     watch.add_argument("--endpoint", default="udp://127.0.0.1:8125", help="where to listen (%(default)s)")

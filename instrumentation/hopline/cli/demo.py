@@ -1,27 +1,32 @@
-"""``hopline demo``: two services under ``opentelemetry-instrument``, a few requests, and what arrives of them."""
+"""``hopline demo``: services under ``opentelemetry-instrument``, a few requests, and what arrives of them."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import threading
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+
+from hopline.aiohttp_client import AioHttpClientInstrumentor
+from hopline.celery import CeleryInstrumentor
+from hopline.cli.demo_processes import DemoProcess
 from hopline.cli.otlp_receiver import OtlpReceiver
 from hopline.cli.trace_tree import lines_of
 from hopline_statsd.listener import StatsdListener
 
 _PREFIX = "demo"
-_START_SECONDS = 6.0
-_ARRIVAL_SECONDS = 4.0
-_RUN_INSTRUMENTED = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+# With what it takes to start this process and to stop the others, all is done within 15 seconds.
+_SECONDS = 12.5
+_ARRIVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,16 @@ class Visit:
     Attributes:
         title: what it shows.
         path: what is asked for.
-        spans: how many spans the two services make of it.
-        timers: the statsd names, without prefix and host, of the requests that the frontend makes.
+        spans: how many spans all services make of it.
+        metrics: the statsd names, without the prefix, of what it makes services do.
+        notes: what to say besides.
     """
 
     title: str
     path: str
     spans: int
-    timers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def request_id(self) -> str:
@@ -46,12 +53,43 @@ class Visit:
         return "demo" + self.path.replace("/", "-")
 
 
-VISITS = (
-    Visit("A request that is answered", "/items", 3, ("GET.200",)),
-    Visit("A request for what is not there", "/nothing", 3, ("GET.404",)),
-    Visit("A redirect that is followed", "/old-items", 5, ("GET.302", "GET.200")),
-    Visit("A connection that is refused", "/down", 2, ("GET.ConnectionError",)),
-)
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Which of the libraries that hopline does not require can be shown here."""
+
+    celery: bool
+    aiohttp: bool
+
+    @classmethod
+    def here(cls) -> Installed:
+        """What is installed, in a version that hopline instruments."""
+        needed = (CeleryInstrumentor(), AioHttpClientInstrumentor())
+        return cls(*(get_dependency_conflicts(each.instrumentation_dependencies()) is None for each in needed))
+
+
+def visits(installed: Installed) -> tuple[Visit, ...]:
+    """The requests to make; the last one goes as far as ``installed`` allows."""
+    get = "requests.127-0-0-1.GET."
+    return (
+        Visit("A request that is answered", "/items", 3, (f"{get}200",)),
+        Visit("A request for what is not there", "/nothing", 3, (f"{get}404",)),
+        Visit("A redirect that is followed", "/old-items", 5, (f"{get}302", f"{get}200")),
+        Visit("A connection that is refused", "/down", 2, (f"{get}ConnectionError",)),
+        _order(installed, get),
+    )
+
+
+def _order(installed: Installed, get: str) -> Visit:
+    metrics = [f"{get}202", f"{get}200", f"{get}200"]
+    notes = []
+    if installed.celery:
+        metrics += [f"celery.demo-ship.{each}" for each in ("enqueue", "queue", "run", "success")]
+    else:
+        notes.append("Celery is not installed: the backend does the task's work itself")
+    if not installed.aiohttp:
+        notes.append("aiohttp is not installed: the warehouse is asked with requests")
+    title = "A request that goes on in a task, a thread pool and a third service"
+    return Visit(title, "/orders", 9 if installed.celery else 7, tuple(metrics), tuple(notes))
 
 
 def run() -> int:
@@ -60,17 +98,19 @@ def run() -> int:
     Returns:
         The exit status: 1 if something did not arrive, which is then named on standard error.
     """
-    with ExitStack() as stack:
-        receiver = stack.enter_context(OtlpReceiver())
-        listener = stack.enter_context(StatsdListener())
+    deadline = time.monotonic() + _SECONDS
+    installed = Installed.here()
+    planned = visits(installed)
+    with OtlpReceiver() as receiver, StatsdListener() as listener:
         environment = _environment(receiver.url, listener.endpoint)
-        backend = stack.enter_context(_service(environment, "backend"))
-        frontend = stack.enter_context(_service(environment, "frontend", backend))
-        for visit in VISITS:
-            _visit(frontend, visit)
-        missing = [*_wait_for_spans(receiver), *_wait_for_timers(listener)]
-    for visit in VISITS:
-        _show(visit, receiver)
+        with tempfile.TemporaryDirectory(prefix="hopline-demo-") as folder, ExitStack() as stack:
+            processes = _start(stack, environment, installed, folder, deadline)
+            missing = [*_make(planned, processes, deadline)]
+            deadline = min(deadline, time.monotonic() + _ARRIVAL_SECONDS)
+            missing += [*_missing_spans(planned, receiver, deadline), *_missing_lines(planned, listener, deadline)]
+            said = [f"{process.name:9} {line}" for process in processes for line in process.lines()]
+    for visit in planned:
+        _show(visit, receiver, said)
     _say("\nWhat statsd got:")
     for line in sorted(listener.lines):
         _say(f"   {line}")
@@ -80,6 +120,11 @@ def run() -> int:
 
 
 def _environment(otlp_url: str, statsd_endpoint: str) -> dict[str, str]:
+    others = {
+        each.name
+        for each in entry_points(group="opentelemetry_instrumentor")
+        if each.dist is not None and each.dist.name != "hopline"
+    }
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "STATSD_"))},
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url,
@@ -88,66 +133,82 @@ def _environment(otlp_url: str, statsd_endpoint: str) -> dict[str, str]:
         "OTEL_EXPORTER_STATSD_FLUSH_INTERVAL": "100",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(others - _our_instrumentors())),
+        # A Celery worker warns if it is root's.
+        "PYTHONWARNINGS": "ignore",
     }
 
 
-@contextmanager
-def _service(environment: dict[str, str], name: str, *arguments: str) -> Iterator[str]:
-    """Run a service under ``opentelemetry-instrument``; gives its URL."""
-    command = [sys.executable, "-m", "hopline.cli.demo_service", name, *arguments]
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-c", _RUN_INSTRUMENTED, *command],
-        env={**environment, "OTEL_SERVICE_NAME": name},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    # Ends the wait for the URL, by the end of the service's output, should it not start.
-    impatience = threading.Timer(_START_SECONDS, process.kill)
-    impatience.start()
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        impatience.cancel()
-        if not url:
-            raise SystemExit(f"hopline demo: the {name} service did not start")
-        yield url
-    finally:
-        impatience.cancel()
-        process.terminate()
-        process.communicate()
+def _our_instrumentors() -> set[str]:
+    group = entry_points(group="opentelemetry_instrumentor")
+    return {each.name for each in group if each.dist is not None and each.dist.name == "hopline"}
 
 
-def _visit(frontend: str, visit: Visit) -> None:
-    headers = {"X-Request-Id": visit.request_id}
-    request = urllib.request.Request(frontend + visit.path, headers=headers)  # noqa: S310 - our own service
-    try:
-        urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - our own service
-    except urllib.error.HTTPError as error:
-        error.close()  # an answer as good as any
+def _start(
+    stack: ExitStack, environment: dict[str, str], installed: Installed, folder: str, deadline: float
+) -> list[DemoProcess]:
+    """Start all processes at once, and wait until they are ready; the frontend, the one to ask, comes first."""
+    client = "aiohttp" if installed.aiohttp else "requests"
+    names = ["frontend", "backend", *(["worker"] if installed.celery else []), "warehouse"]
+    arguments = (client, folder if installed.celery else "")
+    processes = [stack.enter_context(DemoProcess(name, environment, *arguments)) for name in names]
+    for process in processes:
+        # All are asked to end before any is waited for.
+        stack.callback(process.terminate)
+    for process in processes:
+        process.wait(deadline - time.monotonic())
+    frontend, backend, *_, warehouse = processes
+    frontend.go(backend.url)
+    backend.go(warehouse.url)
+    warehouse.go()
+    return processes
 
 
-def _wait_for_spans(receiver: OtlpReceiver) -> list[str]:
-    expected = sum(visit.spans for visit in VISITS)
-    if receiver.wait_for(expected, _ARRIVAL_SECONDS):
+def _make(planned: tuple[Visit, ...], processes: list[DemoProcess], deadline: float) -> Iterator[str]:
+    """Make the requests; gives what went wrong."""
+    for visit in planned:
+        headers = {"X-Request-Id": visit.request_id}
+        request = urllib.request.Request(processes[0].url + visit.path, headers=headers)  # noqa: S310 - our own service
+        left = max(deadline - time.monotonic(), 0.01)
+        try:
+            urllib.request.urlopen(request, timeout=left).close()  # noqa: S310 - our own service
+        except urllib.error.HTTPError as error:
+            error.close()  # an answer as good as any
+        except OSError as error:
+            yield f"GET {visit.path} was not answered ({error})"
+    for process in processes:
+        if process.name == "worker":
+            # Only now, for Celery's transport may read a message that is still being written.
+            process.go()
+
+
+def _missing_spans(planned: tuple[Visit, ...], receiver: OtlpReceiver, deadline: float) -> list[str]:
+    expected = sum(visit.spans for visit in planned)
+    if receiver.wait_for(expected, max(deadline - time.monotonic(), 0.0)):
         return []
     return [f"{len(receiver.spans)} of {expected} spans arrived"]
 
 
-def _wait_for_timers(listener: StatsdListener) -> list[str]:
-    expected = Counter(f"{_PREFIX}.requests.127-0-0-1.{timer}" for visit in VISITS for timer in visit.timers)
-    deadline = time.monotonic() + _ARRIVAL_SECONDS
+def _missing_lines(planned: tuple[Visit, ...], listener: StatsdListener, deadline: float) -> list[str]:
+    expected = Counter(f"{_PREFIX}.{name}" for visit in planned for name in visit.metrics)
     while (missing := expected - Counter(line.partition(":")[0] for line in listener.lines)) and (
         time.monotonic() < deadline
     ):
         time.sleep(0.02)
-    return [f"the statsd timer {name} did not arrive" for name in missing.elements()]
+    return [f"the statsd line {name} did not arrive" for name in missing.elements()]
 
 
-def _show(visit: Visit, receiver: OtlpReceiver) -> None:
+def _show(visit: Visit, receiver: OtlpReceiver, said: list[str]) -> None:
     traces = {s.trace_id for s in receiver.spans if s.attributes.get("hopline.request_id") == visit.request_id}
     _say(f"\n{visit.title}: GET {visit.path}, X-Request-Id: {visit.request_id}")
+    for note in visit.notes:
+        _say(f"   ({note})")
     for line in lines_of(span for span in receiver.spans if span.trace_id in traces):
         _say(f"   {line}")
+    _say("   in the logs:")
+    for line in said:
+        if f"{visit.request_id}]" in line:
+            _say(f"      {line}")
 
 
 def _say(text: str) -> None:

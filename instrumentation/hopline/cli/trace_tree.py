@@ -35,7 +35,9 @@ def _below(parent: str, children: dict[str, list[ReceivedSpan]], indent: str) ->
 
 def _line(span: ReceivedSpan) -> str:
     attributes = span.attributes
-    outcome = attributes.get("http.response.status_code") or attributes.get("error.type", "")
-    request_id = attributes.get("hopline.request_id", "")
     target = attributes.get("url.full") or attributes.get("url.path", "")
-    return f"{span.service} {span.kind} {span.name} {target} → {outcome}  {span.milliseconds:.1f} ms  id {request_id}"
+    outcomes = ("http.response.status_code", "error.type", "celery.state")
+    outcome = next((attributes[name] for name in outcomes if attributes.get(name)), "")
+    what = f"{span.service} {span.kind} {span.name} {target}".rstrip()
+    request_id = attributes.get("hopline.request_id", "")
+    return f"{what}{f' → {outcome}' if outcome else ''}  {span.milliseconds:.1f} ms  id {request_id}"

@@ -12,8 +12,9 @@ from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.concurrency._carry import InCopies, submit_in_copy
 
-# The thread that manages a pool of processes, started by the first who submits something, works for all.
-_MANAGERS = "concurrent.futures.process"
+# A thread that is started by the first who needs it, and works for all: what manages a pool of processes, and the
+# timer of a Celery worker.
+_MANAGERS = frozenset(("concurrent.futures.process", "celery.utils.timer2"))
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
 
 
@@ -43,7 +44,7 @@ class _Run:
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
     context = copy_context()
-    if not context or type(thread).__module__ == _MANAGERS:
+    if not context or type(thread).__module__ in _MANAGERS:
         wrapped(*args, **kwargs)
         return
     guard(_give, thread, context)

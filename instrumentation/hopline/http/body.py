@@ -18,6 +18,11 @@ CLOSED = "closed"
 ABANDONED = "abandoned"
 """The response was neither read to its end nor closed, and dropped."""
 
+SIZE_BOUNDARIES = tuple(float(10**power) for power in range(2, 10))
+"""The buckets of sizes, in bytes: those of the SDK end at 10,000."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
 
 class Bodies:
     """What is told about streamed response bodies.
@@ -37,9 +42,13 @@ class Bodies:
             "hopline.http.client.body.duration",
             unit="s",
             description="Time from a streamed response's header to its body's end.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._size = meter.create_histogram(
-            "hopline.http.client.body.size", unit="By", description="Bytes read of a streamed response's body."
+            "hopline.http.client.body.size",
+            unit="By",
+            description="Bytes read of a streamed response's body.",
+            explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
         )
 
     def record(self, body: Body, size: int, ending: str) -> None:

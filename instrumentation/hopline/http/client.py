@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os import environ
 
+from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context, get_current
-from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.metrics import MeterProvider, get_meter_provider
-from opentelemetry.metrics._internal import _ProxyMeterProvider
+from opentelemetry.metrics import _internal as metrics
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import ProxyTracerProvider, Tracer, TracerProvider, get_tracer, get_tracer_provider
+from opentelemetry.trace import Span, Tracer, TracerProvider, get_current_span, get_tracer, get_tracer_provider
 
-from hopline._guard import guard
 from hopline._version import __version__
 from hopline.context import completed
 from hopline.destinations import Destination, Destinations
 from hopline.http.attributes import SCHEMA_URL, Value
 from hopline.http.call import ClientCall
 from hopline.http.config import HttpConfig
-from hopline.http.headers import Headers, place
+from hopline.http.headers import Headers, place, withdraw
+from hopline.http.injection import Injection
 from hopline.http.instruments import ClientInstruments
-from hopline.propagators import RequestIdPropagator
 from hopline.request_id import HEADER
 
+_HEADER = HEADER.lower()
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
 
 
@@ -41,6 +39,7 @@ class ClientTelemetry:
 
     Attributes:
         active: the calls that have an attempt on the wire.
+        destination: tells where a request for a URL goes.
         tracer: makes the spans, once there is somebody to hear of them.
         instruments: the metric instruments, from then on.
     """
@@ -59,11 +58,10 @@ class ClientTelemetry:
         self.active: set[ClientCall] = set()
         self._scope = scope
         self._providers = tracer_provider, meter_provider
+        get_tracer_provider(), get_meter_provider()  # which load those that the environment names
         self._is_heard = False
-        self._destinations = Destinations(config.rules)
-        self._propagator: TextMapPropagator | None = None
-        self._request_id: RequestIdPropagator | None = None
-        self._fields: frozenset[str] = frozenset()
+        self.destination = Destinations(config.rules).of
+        self._injection: Injection | None = None
 
     def start(
         self, method: str, url: str, headers: Headers, request: object, template: str | None = None
@@ -83,21 +81,18 @@ class ClientTelemetry:
         """
         context = get_current()
         if context and _is_suppressed(context):
+            withdraw(headers)
             return None
-        if self.excludes(url):
+        if self.config.excluded is not None and self.excludes(url):
             self.inject_excluded(url, headers, context)
             return None
         context = completed(context)
         if not self._is_heard and not self._listen():
-            self.inject(self.destination(url), headers, context)
+            self.inject(self.destination(url), headers, context, get_current_span(context))
             return None
         call = ClientCall(self, context, template)
         call.begin(method, url, headers, request)
         return call
-
-    def destination(self, url: str) -> Destination:
-        """Where a request for ``url`` goes."""
-        return self._destinations.of(url)
 
     def excludes(self, url: str) -> bool:
         """Whether ``url`` is one that gets no span."""
@@ -107,28 +102,33 @@ class ClientTelemetry:
     def inject_excluded(self, url: str, headers: Headers, context: Context) -> None:
         """Put what is propagated into the header of a request that gets no span, if it is to have any."""
         if self.config.propagate_to_excluded:
-            self.inject(self.destination(url), headers, context)
+            self.inject(self.destination(url), headers, context, get_current_span(context))
         else:
-            place({}, self._fields, headers)  # what the hop before had does not go along
+            withdraw(headers)  # what the hop before had does not go along
 
-    def inject(self, destination: Destination, headers: Headers, context: Context) -> str | None:
+    def inject(self, destination: Destination, headers: Headers, context: Context, span: Span) -> str | None:
         """Put what is propagated, and may go to ``destination``, into ``headers``.
 
+        Args:
+            destination: where the request goes.
+            headers: the header that will be sent, changed in place.
+            context: what is propagated.
+            span: the span that is current in ``context``.
+
         Returns:
-            The request id that will be sent: ours, or the one that the user set in its place; None without one.
+            The request id that will be sent, ours or the one that the user set in its place; where none is, the one
+            that holds here, or None.
         """
         propagator = get_global_textmap()
-        if propagator is not self._propagator:
-            self._propagator = propagator
-            self._fields = frozenset(field.lower() for field in (*propagator.fields, HEADER))
-            self._request_id = None if _carries_request_id(propagator) else RequestIdPropagator()
-        carrier: dict[str, str] = {}
-        guard(propagator.inject, carrier, context)
-        if self._request_id is not None:
-            self._request_id.inject(carrier, context)
-        permitted = destination.permitted(carrier)
-        place(permitted, self._fields, headers)
-        return headers.get(HEADER) if HEADER in permitted else None
+        injection = self._injection
+        if injection is None or injection.propagator is not propagator:
+            injection = self._injection = Injection(propagator)
+        values, request_id = injection.values(context, span)
+        permitted = destination.permitted(values) if destination.denied else values
+        users = place(permitted, injection.fields, headers)
+        if HEADER not in permitted:
+            return request_id
+        return headers[HEADER] if _HEADER in users else permitted[HEADER]
 
     def close(self) -> None:
         """Tell nothing any more when metrics are collected."""
@@ -141,8 +141,9 @@ class ClientTelemetry:
         self._is_heard = (
             tracers is not None
             or meters is not None
-            or type(get_tracer_provider()) is not ProxyTracerProvider
-            or type(get_meter_provider()) is not _ProxyMeterProvider
+            # What the API's own functions return; they look into the environment each time, 2 µs for the two of them.
+            or trace._TRACER_PROVIDER is not None
+            or metrics._METER_PROVIDER is not None
             or self.config.request_hook is not None
             or self.config.response_hook is not None
         )
@@ -162,8 +163,3 @@ def _is_suppressed(context: Context) -> bool:
     # A call of ours suppresses the instrumentations below it, not another call that is made while it lasts,
     # such as one that fetches a token.
     return bool(marker) and type(marker) is not ClientCall
-
-
-def _carries_request_id(propagator: TextMapPropagator) -> bool:
-    """Whether the request id is the global propagator's affair: it sets it, or the user has said which do."""
-    return HEADER in propagator.fields or bool(environ.get(OTEL_PROPAGATORS))

@@ -109,14 +109,20 @@ def _words() -> Words:
 
 def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
     templates = arguments.get("url_templates")
-    expected: Mapping[str, Iterable[int]] = arguments.get("expected_statuses") or {}
     return DestinationRules(
         propagation={kind: hosts for kind in KINDS if (hosts := _propagation(kind, arguments)) is not None},
         templates=read(OTEL_PYTHON_HOPLINE_URL_TEMPLATES, _templates, ())
         if templates is None
         else _templates(templates),
-        expected=tuple((HostGlobs((hosts,)), frozenset(statuses)) for hosts, statuses in expected.items()),
+        expected=_expected(arguments.get("expected_statuses") or {}),
     )
+
+
+def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, frozenset[int]], ...]:
+    try:
+        return tuple((HostGlobs(_entries(hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items())
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"expected_statuses={argument!r} is no mapping such as {{'api.example.com': [404]}}") from None
 
 
 def _propagation(kind: str, arguments: Mapping[str, Any]) -> HostGlobs | None:

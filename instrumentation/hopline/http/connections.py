@@ -86,7 +86,7 @@ class Connections:
         Returns:
             What is known of it, for its library room to say when it is used.
         """
-        opened = self._open[connection] = OpenConnection(destination, _peer_attributes(peer))
+        opened = self._open[connection] = OpenConnection(destination, peer_attributes(peer))
         return opened
 
     def closed(self, connection: object) -> None:
@@ -103,7 +103,8 @@ class Connections:
         return [{**known.attributes, _STATE: known.state()} for known in list(self._open.values())]
 
 
-def _peer_attributes(peer: object) -> dict[str, Value]:
+def peer_attributes(peer: object) -> dict[str, Value]:
+    """The attributes that tell a socket's other end, whose address is ``peer``."""
     if not isinstance(peer, tuple) or len(peer) < 2:
         return {}
     return {NETWORK_PEER_ADDRESS: str(peer[0]), NETWORK_PEER_PORT: int(peer[1])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 
 Headers = MutableMapping[str, str]
 
@@ -14,13 +14,23 @@ class Injected(str):
     """A header value that we set.
 
     The type is the mark: it travels with the value when a library copies a request for a redirect or an
-    authentication resend, so what is the user's and what may be refreshed can always be told apart.
+    authentication resend, so what is the user's and what may be refreshed can always be told apart. A pickle, which
+    may be read where there is no hopline, has only the value.
     """
 
     __slots__ = ()
 
+    def __copy__(self) -> Injected:
+        return self
 
-def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> None:
+    def __deepcopy__(self, memo: object) -> Injected:
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> Collection[str]:
     """Put ``values`` into ``headers``, and nothing else of ours.
 
     Args:
@@ -28,15 +38,33 @@ def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -
         fields: the lower-case names of all fields that could be ours; one that an earlier attempt left behind is
             replaced, or taken away when it is not in ``values``.
         headers: the request's header; a field that the user set there stays as it is.
+
+    Returns:
+        The lower-case names of the fields that the user set.
     """
-    present = fields.intersection(map(str.lower, headers))
-    ours = [field for field in present if type(headers[field]) is Injected] if present else ()
-    for field in ours:
-        del headers[field]
-    users = present.difference(ours) if present else present
+    users: Collection[str] = ()
+    present = fields.intersection(_lower_names(headers))
+    if present:
+        ours = [field for field in present if type(headers[field]) is Injected]
+        for field in ours:
+            del headers[field]
+        users = present.difference(ours)
+        values = {name: value for name, value in values.items() if name.lower() not in users}
     for name, value in values.items():
-        if name.lower() not in users:
-            headers[name] = Injected(value)
+        headers[name] = Injected(value)
+    return users
+
+
+def _lower_names(headers: Headers) -> Iterable[str]:
+    # Where requests' CaseInsensitiveDict keeps its fields, by just these names: 0.8 µs less than to go through them.
+    store = getattr(headers, "_store", None)
+    return store if isinstance(store, dict) else map(str.lower, headers)
+
+
+def withdraw(headers: Headers) -> None:
+    """Take from ``headers`` whatever of ours an earlier attempt left there."""
+    for name in [name for name, value in headers.items() if type(value) is Injected]:
+        del headers[name]
 
 
 class CapturedHeaders:

@@ -7,7 +7,7 @@ from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURAT
 
 from hopline._version import __version__
 from hopline.http.attributes import SCHEMA_URL, Outcome
-from hopline.http.body import Bodies
+from hopline.http.body import SIZE_BOUNDARIES, Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
@@ -101,5 +101,8 @@ class ClientInstruments:
 
 def _size(meter: Meter, which: str) -> Histogram:
     return meter.create_histogram(
-        f"http.client.{which}.body.size", unit="By", description=f"Size of HTTP client {which} bodies."
+        f"http.client.{which}.body.size",
+        unit="By",
+        description=f"Size of HTTP client {which} bodies.",
+        explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
     )

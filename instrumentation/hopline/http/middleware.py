@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from hopline._patch import Patch, Wrapper
+from hopline._serving import in_a_turn, in_a_turn_of_a_task
 from hopline.frameworks import following
 from hopline.http.config import HttpConfig
 from hopline.http.server import ServerTelemetry
@@ -149,3 +150,13 @@ def loaded(name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:
         return wrapper
 
     return make
+
+
+def turn(_wrap: Callable[[Any], Any]) -> Wrapper:
+    """For a function that does all that a server does for one request."""
+    return in_a_turn
+
+
+def task_turn(_wrap: Callable[[Any], Any]) -> Wrapper:
+    """For a coroutine function that does that, in a task of its own."""
+    return in_a_turn_of_a_task

@@ -22,6 +22,8 @@ _SECRET_KEYS = frozenset(
 # A parameter of one of these names, or of a name that is percent-encoded and so may be one of them.
 _PARAMETER = re.compile(rf"([?&;])({'|'.join(sorted(_SECRET_KEYS))}|[^=&;#?\s]*%[^=&;#?\s]*)=([^&;#\s]*)")
 
+_CREDENTIALS = re.compile(r"://([^/?#\s]*)@")
+
 
 def redact_url(url: str) -> str:
     """Remove what must not be recorded from ``url``; every other byte stays as it is.
@@ -40,6 +42,11 @@ def redact_url(url: str) -> str:
     return url
 
 
+def redact_text(text: str) -> str:
+    """Remove the same from every URL that ``text``, such as the message of an exception, quotes."""
+    return redact_query(_CREDENTIALS.sub(_without, text))
+
+
 def redact_query(text: str) -> str:
     """Replace the values of secret query parameters wherever they stand in ``text``, a URL or a message with one."""
     return _PARAMETER.sub(_redacted, text)
@@ -50,6 +57,10 @@ def _redacted(parameter: re.Match[str]) -> str:
     if key in _SECRET_KEYS or unquote(key) in _SECRET_KEYS:
         return f"{separator}{key}={REDACTED}"
     return parameter.group()
+
+
+def _without(credentials: re.Match[str]) -> str:
+    return f"://{REDACTED}:{REDACTED}@" if ":" in credentials[1] else f"://{REDACTED}@"
 
 
 def _without_credentials(url: str) -> str:

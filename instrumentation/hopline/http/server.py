@@ -33,7 +33,7 @@ from hopline.http import access_log
 from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value, error_type_of
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
-from hopline.http.redaction import redact_query
+from hopline.http.redaction import redact_text
 from hopline.http.server_attributes import (
     FUNCTION,
     HTTP_ROUTE,
@@ -98,7 +98,7 @@ class ServerTelemetry:
             of already, for its application is wrapped twice.
         """
         around = otel_context.get_current()
-        if _is_told(raw.get(CALL)) or (around and _is_left_alone(around)):
+        if call_of(raw) is not None or (around and _is_left_alone(around)):
             return None
         raw[CALL] = call = ServerCall(self, request)
         if around and _has_server_span(around):
@@ -273,13 +273,15 @@ class ServerCall:
         return f"{self._proxied.scheme or self._request.scheme}://{host}{self._request.path}"
 
 
+def call_of(raw: Mapping[str, Any]) -> ServerCall | None:
+    """The call that tells of the request ``raw`` (an ``environ`` or ``scope``), until it has ended; else None."""
+    call = raw.get(CALL)
+    return call if isinstance(call, ServerCall) and not call.ended else None
+
+
 def _request_id(context: Context | None = None) -> str:
     state = current(context)
     return "" if state is None or state.request_id is None else state.request_id
-
-
-def _is_told(call: object) -> bool:
-    return isinstance(call, ServerCall) and not call.ended
 
 
 def _is_left_alone(around: Context) -> bool:
@@ -304,4 +306,4 @@ def _route_of(span: Span) -> str | None:
 
 
 def _description(error: BaseException) -> str:
-    return redact_query(str(error))[:_MAX_DESCRIPTION]
+    return redact_text(str(error))[:_MAX_DESCRIPTION]

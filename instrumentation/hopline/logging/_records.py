@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from logging import LogRecord, getLogRecordFactory, setLogRecordFactory
+from logging import LogRecord
 from typing import Any
 
 from opentelemetry.context import Context, get_current
@@ -44,15 +44,15 @@ def _fields(service: str) -> dict[str, object]:
 def _stamp(record: LogRecord, fields: Mapping[str, object]) -> None:
     own = record.__dict__
     for name, value in fields.items():
-        # What a factory of the application has set holds.
+        # What a class of the application's has set holds.
         own.setdefault(name, value)
 
 
 class Records:
-    """Stamps the records of every logger.
+    """Stamps every record, whatever makes it: a logger, a factory, a class of the application's, its own code.
 
-    The record factory stamps what anything makes. ``Logger.makeRecord`` stamps what a factory made that was set later
-    and does not call ours, and lets the ``extra=`` of a call have names that we use, which logging would refuse.
+    ``LogRecord.__init__``, which all of them call, does. ``Logger.makeRecord`` lets the ``extra=`` of a call have names
+    that we use, which logging would refuse.
 
     Args:
         tracer_provider: knows the service's name (default: the global one).
@@ -65,23 +65,24 @@ class Records:
         self._service = ""
         # The newest record's fields and what they were made of: the next record is likely to have the same.
         self._latest: tuple[Context | None, State | None, dict[str, object]] = (None, None, {})
-        self._factory: Factory | None = None
-        self._patch = Patch("logging", "Logger.makeRecord", self._make_record)
+        self._patches = (
+            Patch("logging", "LogRecord.__init__", self._init),
+            Patch("logging", "Logger.makeRecord", self._make_record),
+        )
 
     def instrument(self) -> None:
         """Stamp from now on."""
-        self._factory = Factory(getLogRecordFactory(), self._stamp)
-        setLogRecordFactory(self._factory)
-        self._patch.apply()
+        for patch in self._patches:
+            patch.apply()
 
     def uninstrument(self) -> None:
-        """Stamp no more, also where another factory stands on ours."""
-        factory, self._factory = self._factory, None
-        self._patch.remove()
-        if factory is not None:
-            factory.stamp = None
-            if getLogRecordFactory() is factory:
-                setLogRecordFactory(factory.below)
+        """Stamp no more."""
+        for patch in self._patches:
+            patch.remove()
+
+    def _init(self, wrapped: Callable[..., None], record: LogRecord, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+        self._stamp(record)
 
     def _stamp(self, record: LogRecord) -> None:
         context, state = get_current(), newest_state.get()
@@ -103,31 +104,8 @@ class Records:
 
     def _make_record(self, wrapped: Callable[..., LogRecord], logger: Any, args: Any, kwargs: Any) -> LogRecord:
         extra = args[_EXTRA] if len(args) > _EXTRA else kwargs.get("extra")
-        if not extra or not isinstance(extra, Mapping):
-            record = wrapped(*args, **kwargs)
-        else:
-            ours = _clashing(extra)
-            record = wrapped(*args, **kwargs) if ours is None else _make_with(ours, wrapped, extra, args, kwargs)
-        if _TRACE_ID not in record.__dict__:
-            self._stamp(record)
-        return record
-
-
-class Factory:
-    """A record factory that stamps what the one below it makes, until that is switched off."""
-
-    __slots__ = ("below", "stamp")
-
-    def __init__(self, below: Callable[..., LogRecord], stamp: Callable[[LogRecord], None]) -> None:
-        self.below = below
-        self.stamp: Callable[[LogRecord], None] | None = stamp
-
-    def __call__(self, *args: Any, **kwargs: Any) -> LogRecord:
-        record = self.below(*args, **kwargs)
-        stamp = self.stamp
-        if stamp is not None:
-            stamp(record)
-        return record
+        ours = _clashing(extra) if extra and isinstance(extra, Mapping) else None
+        return wrapped(*args, **kwargs) if ours is None else _make_with(ours, wrapped, extra, args, kwargs)
 
 
 def _clashing(extra: Mapping[str, object]) -> dict[str, object] | None:

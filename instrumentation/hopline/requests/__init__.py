@@ -4,6 +4,6 @@ Importing this package does not import requests: it is patched when the applicat
 """
 
 from hopline.requests._instrumentor import RequestsInstrumentor
-from hopline.requests._sessions import clear, configure, get_session
+from hopline.requests._sessions import clear, configure, get_session, uninstrument_session
 
-__all__ = ["RequestsInstrumentor", "clear", "configure", "get_session"]
+__all__ = ["RequestsInstrumentor", "clear", "configure", "get_session", "uninstrument_session"]

@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary, ref
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.attributes import Outcome, error_type_of
-from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Bodies, Body
+from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.call import ClientCall
-from hopline.requests._progress import ongoing_progress
+from hopline.requests._progress import Progress, is_read, ongoing_progress
 
 if TYPE_CHECKING:
     from requests import Response
@@ -24,18 +24,22 @@ class _Streamed(Body):
     """A body that is being streamed.
 
     Attributes:
-        bodies: what it is told to.
+        instruments: what it is told to.
+        outcome: how its attempt ended.
         response: refers to the response that it is of.
         received: the bytes so far.
+        broken: the type of the error that reading has ended with, if it has.
     """
 
-    __slots__ = ("bodies", "received", "response")
+    __slots__ = ("broken", "instruments", "outcome", "received", "response")
 
-    def __init__(self, outcome: Outcome, bodies: Bodies, response: Response) -> None:
+    def __init__(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
         super().__init__(outcome.metric_attributes)
-        self.bodies = bodies
+        self.instruments = call.telemetry.instruments
+        self.outcome = outcome
         self.response = ref(response)
-        self.received = 0
+        self.received: int = call.progress.received
+        self.broken: str | None = None
 
 
 class Streams:
@@ -54,32 +58,41 @@ class Streams:
     def watch(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
         """Measure the body of a response whose call has ended, if urllib3 has it and it is still to be read."""
         raw = response.raw
-        if hasattr(raw, "release_conn") and not _is_read(raw) and raw.length_remaining != 0:
-            self._streamed[raw] = _Streamed(outcome, call.telemetry.instruments.bodies, response)
+        if hasattr(raw, "release_conn") and not is_read(raw) and raw.length_remaining != 0:
+            self._streamed[raw] = _Streamed(call, outcome, response)
 
     def _read(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
-        data = wrapped(*args, **kwargs)
+        try:
+            data = wrapped(*args, **kwargs)
+        except BaseException as error:
+            guard(self._broken, self._streamed.get(raw), error)
+            raise
         guard(self._count, raw, data)
         return data
 
     def _read_length(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
-        # A body that breaks off between two chunks is closed before its error is raised: it is not to be told twice.
+        # A body that breaks off between two chunks is closed before its error is raised: it is not told of until then.
         streamed = self._streamed.pop(raw, None)
         try:
-            result = wrapped(*args, **kwargs)
-        except Exception as error:
-            if streamed is not None:
-                guard(streamed.bodies.record, streamed, streamed.received, error_type_of(error))
+            return wrapped(*args, **kwargs)
+        except BaseException as error:
+            guard(self._broken, streamed, error)
             raise
+        finally:
+            if streamed is not None:
+                self._streamed[raw] = streamed
+
+    def _broken(self, streamed: _Streamed | None, error: BaseException) -> None:
         if streamed is not None:
-            self._streamed[raw] = streamed
-        return result
+            streamed.broken = error_type_of(error)
 
     def _count(self, raw: Any, data: bytes) -> None:
         # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
-        reader = self._streamed.get(raw) or ongoing_progress()[1]
-        if reader is not None:
-            reader.received += len(data)
+        streamed, (_, progress) = self._streamed.get(raw), ongoing_progress()
+        if streamed is not None:
+            streamed.received += len(data)
+        elif progress is not None and _is_of(raw, progress):
+            progress.received += len(data)
 
     def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         guard(self._ended, raw)
@@ -92,7 +105,14 @@ class Streams:
     def _ended(self, raw: Any) -> None:
         streamed = self._streamed.pop(raw, None)
         if streamed is not None:
-            streamed.bodies.record(streamed, streamed.received, _ending(raw, streamed))
+            streamed.instruments.bodies.record(streamed, streamed.received, _ending(raw, streamed))
+            streamed.instruments.record_sizes(None, streamed.received, streamed.outcome)
+
+
+def _is_of(raw: Any, progress: Progress) -> bool:
+    # Or it is somebody else's, who uses urllib3 while our call lasts.
+    ours = progress.raw if progress.answer is None else progress.answer.raw
+    return ours is raw or (ours is not None and ours is raw._original_response)
 
 
 def _ending(raw: Any, streamed: _Streamed) -> str:
@@ -100,12 +120,9 @@ def _ending(raw: Any, streamed: _Streamed) -> str:
     # urllib3 gives the connection back while its error is on its way; another one is the application's.
     if error is not None and error_type_of(error).startswith("urllib3."):
         return error_type_of(error)
-    if _is_read(raw):
+    if streamed.broken is not None:
+        return streamed.broken
+    if is_read(raw):
         return CONSUMED
     # Closed while its response is gone: by the garbage collector.
     return CLOSED if streamed.response() is not None else ABANDONED
-
-
-def _is_read(raw: Any) -> bool:
-    original = getattr(raw, "_original_response", None)
-    return original is None or bool(original.isclosed())

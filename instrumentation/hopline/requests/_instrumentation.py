@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from hopline._guard import guard
 from hopline.http.client import ClientTelemetry
@@ -23,6 +24,8 @@ class Instrumentation:
     def __init__(self) -> None:
         self._for_all: Setup | None = None
         self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
+        self._any_session = False
+        self._default: ref[ClientTelemetry] | None = None
         streams = Streams()
         self._patches = (
             *Sending(self._setup_of, streams).patches,
@@ -34,13 +37,15 @@ class Instrumentation:
     def instrument_all(self, telemetry: ClientTelemetry) -> None:
         """Tell of every session that has no setup of its own, of those made earlier too."""
         self._for_all = Setup(telemetry)
+        self._redirect_followers(telemetry)
         self._apply()
 
     def uninstrument_all(self) -> None:
         """Tell of none but the sessions that have a setup of their own."""
-        if self._for_all is not None and self._for_all.telemetry is not None:
-            self._for_all.telemetry.close()
-        self._for_all = None
+        before, self._for_all = self._for_all, None
+        if before is not None and before.telemetry is not None:
+            before.telemetry.close()
+            self._redirect_followers(self.default_telemetry())
         if all(setup.telemetry is None for setup in self._for_session.values()):
             for patch in self._patches:
                 patch.remove()
@@ -48,16 +53,27 @@ class Instrumentation:
     def set_up(self, session: Session, setup: Setup) -> None:
         """Tell of one session in its own way."""
         self._for_session[session] = setup
+        self._any_session = True
         self._apply()
 
     def default_telemetry(self) -> ClientTelemetry:
-        """What sessions are told to that are set up without a word about it."""
+        """What sessions are told to that are set up without a word about it: as all are, or else as all would be."""
         if self._for_all is not None and self._for_all.telemetry is not None:
             return self._for_all.telemetry
-        return make_telemetry({})
+        # Shared by those sessions, and read anew when there has been none for a while.
+        telemetry = None if self._default is None else self._default()
+        if telemetry is None:
+            telemetry = make_telemetry({})
+            self._default = ref(telemetry)
+        return telemetry
+
+    def _redirect_followers(self, telemetry: ClientTelemetry) -> None:
+        for session, setup in list(self._for_session.items()):
+            if setup.follows:
+                self._for_session[session] = replace(setup, telemetry=telemetry)
 
     def _setup_of(self, session: Session) -> Setup | None:
-        if self._for_session:
+        if self._any_session:
             return guard(self._for_session.get, session) or self._for_all
         return self._for_all
 

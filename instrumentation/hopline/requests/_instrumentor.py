@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from hopline.requests._instrumentation import instrumentation, make_telemetry
-from hopline.requests._sending import Setup
+from hopline.requests._sessions import uninstrument_session
 
 if TYPE_CHECKING:
     from requests import Session
@@ -55,9 +55,9 @@ class RequestsInstrumentor(BaseInstrumentor):
 
     @staticmethod
     def uninstrument_session(session: Session) -> None:
-        """Stop telling of one session; others go on.
+        """Stop telling of one session; see :func:`hopline.requests.uninstrument_session`.
 
         Args:
             session: the session to leave alone from now on.
         """
-        instrumentation.set_up(session, Setup(telemetry=None))
+        uninstrument_session(session)

@@ -14,6 +14,7 @@ from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.attributes import CONNECTION_REUSED, PHASE_CONNECT, PHASE_DNS, PHASE_QUEUE, PHASE_TLS
 from hopline.http.call import ClientCall
+from hopline.http.connections import peer_attributes
 from hopline.http.pool import PooledConnections
 from hopline.requests._progress import Progress, ongoing_progress
 
@@ -80,9 +81,16 @@ def _new_conn(wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
     began = perf_counter_ns()
     progress.resolving = progress.connecting = None
     try:
-        return wrapped(*args, **kwargs)
+        connected = wrapped(*args, **kwargs)
     finally:
         guard(_dialled, call, progress, began)
+    # Here and not only when the connection is ready for a request: a handshake, or a proxy's refusal, may yet fail.
+    guard(_reached, call, connected)
+    return connected
+
+
+def _reached(call: ClientCall, connected: Any) -> None:
+    call.details.update(peer_attributes(connected.getpeername()))
 
 
 def _dialled(call: ClientCall, progress: Progress, began: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hopline.http.attributes import Outcome
-from hopline.http.call import ClientCall, ongoing_call
+from opentelemetry.context import get_current
+
+from hopline.http.attributes import REQUEST_BODY_SIZE, Outcome
+from hopline.http.call import CALL, ClientCall
 from hopline.http.headers import Headers
 
 if TYPE_CHECKING:
@@ -19,10 +21,11 @@ class Progress:
 
     Attributes:
         session: the session that makes the call.
-        following: whether the session looks where the answer redirects to; a send now is the next hop.
+        following: whether the session has made the request that the answer redirects to; a send now is that hop.
         answer: the response to the attempt, once requests has built it.
         error: the exception that ended the attempt, where somebody between the adapter and us caught it.
         adapted: whether an adapter has been given the attempt's request.
+        headers: the header that the adapter has been given, which it hands over to urllib3.
         pool: urllib3's pool that sends the attempt's request; None until the adapter has given it to one.
         raw: the response to the attempt as urllib3 has it, once its header is here.
         returned: when urllib3 had the header or an error, in nanoseconds of the performance counter.
@@ -35,6 +38,7 @@ class Progress:
     answer: Response | None = None
     error: BaseException | None = None
     adapted = False
+    headers: Any = None
     pool: object = None
     raw: Any = None
     returned: int | None = None
@@ -48,10 +52,10 @@ class Progress:
 
 def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
     """The call of a session of requests that is current here, and how far it has come."""
-    call = ongoing_call()
-    if call is None or type(call.progress) is not Progress:
-        return None, None
-    return call, call.progress
+    call = get_current().get(CALL)
+    if type(call) is ClientCall and type(call.progress) is Progress:
+        return call, call.progress
+    return None, None
 
 
 def line_and_header(request: PreparedRequest) -> tuple[str, str, Headers, PreparedRequest]:
@@ -76,13 +80,23 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     if not isinstance(status, int):
         status = None
     version = _VERSIONS.get(getattr(raw, "version", 0))
-    if call.telemetry.config.body_sizes:
-        call.sizes = _sent(call.request), None if raw is None else progress.received
     error = error or progress.error
+    body_is_here = raw is not None and (error is not None or is_read(raw))
+    if call.telemetry.config.body_sizes:
+        call.sizes = _sent(call.request), progress.received if body_is_here else None
+    if progress.raw is not None:
+        _tell_bodies(call, progress.received if body_is_here else 0)
     progress.error = None  # it refers to the frame that it came through, and that to this progress
     if error is not None:
         return call.fail(error, status, version)
     return call.finish(status, version, (raw if answer is None else answer).headers, answer)
+
+
+def stop(call: ClientCall) -> None:
+    """Stop the attempt's clock: its answer is here, and so is the body if the session reads it."""
+    if call.progress.received:
+        call.body_arrived(call.progress.received)
+    call.stop()
 
 
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
@@ -97,6 +111,20 @@ def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | 
     call.progress = Progress(call.progress.session)
     method, url, own_headers, _ = line_and_header(request)
     call.resend(method, url, own_headers if headers is None else headers, request)
+
+
+def is_read(raw: Any) -> bool:
+    """Whether the body of a response has been read to its end or closed, as urllib3 has it, or never was with it."""
+    original = getattr(raw, "_original_response", None)
+    return original is None or bool(original.isclosed())
+
+
+def _tell_bodies(call: ClientCall, received: int) -> None:
+    sent = 0 if call.request.body is None else _sent(call.request)
+    if sent:
+        call.details[REQUEST_BODY_SIZE] = sent
+    if received:
+        call.body_arrived(received)
 
 
 def _sent(request: PreparedRequest) -> int | None:

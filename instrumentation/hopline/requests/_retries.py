@@ -32,7 +32,7 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
         return wrapped(*args, **kwargs)
     if progress.pool is None:
         # The adapter hands over the request's own header; whoever else uses urllib3 meanwhile has another.
-        if _argument(args, kwargs, _HEADERS, "headers") is call.request.headers:
+        if _argument(args, kwargs, _HEADERS, "headers") is progress.headers:
             progress.pool = pool
         return wrapped(*args, **kwargs)
     history = getattr(_argument(args, kwargs, _RETRIES, "retries"), "history", None)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import attach, detach
 
 from hopline._guard import guard
 from hopline._patch import Patch
+from hopline.context import current
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
+from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress
+from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress, stop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -31,11 +34,13 @@ class Setup:
         telemetry: what its calls are told to, or None if they are not.
         pre_request: called with each request before it is sent; one that it returns is sent in its place.
         post_request: called with each request and its response, or the exception that came instead.
+        follows: whether it is told of as all sessions are, while all are.
     """
 
     telemetry: ClientTelemetry | None
     pre_request: PreRequest | None = None
     post_request: PostRequest | None = None
+    follows: bool = False
 
 
 class Sending:
@@ -51,20 +56,27 @@ class Sending:
         self._streams = streams
         self.patches = (
             Patch("requests.sessions", "Session.send", self._send),
-            Patch("requests.sessions", "SessionRedirectMixin.resolve_redirects", _resolve_redirects),
+            # requests-mock keeps what it found when it was imported, and calls that.
+            Patch("requests_mock.mocker", "_original_send", self._send_mocked),
+            # Two of what a session calls for each hop that it is about to follow, as an application may override them.
+            Patch("requests.sessions", "SessionRedirectMixin.rebuild_method", _rebuild),
+            Patch("requests.sessions", "SessionRedirectMixin.rebuild_auth", _rebuild),
             Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
         )
 
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
         setup = self._setup_of(session)
         if setup is None or setup.telemetry is None:
+            guard(_withdraw, args[0] if args else kwargs.get("request"))
             return wrapped(*args, **kwargs)
-        kwargs = in_time(kwargs)
+        state = current()
+        if state is not None and state.deadline is not None:
+            kwargs = in_time(kwargs)
         if setup.pre_request is None and setup.post_request is None:
             return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
         if setup.pre_request is not None:
-            request = guard(setup.pre_request, request) or request
+            request = _replaced(guard(setup.pre_request, request), request)
         others = {name: value for name, value in kwargs.items() if name != "request"}
         try:
             response = self._told(setup.telemetry, wrapped, session, (request,), others)
@@ -74,16 +86,31 @@ class Sending:
         _after(setup, request, response)
         return response
 
+    def _send_mocked(self, wrapped: Callable[..., Response], _: object, args: Any, kwargs: Any) -> Response:
+        while getattr(wrapped, "_self_wrapper", None) == self._send:
+            wrapped = wrapped.__wrapped__  # type: ignore[attr-defined]
+        session, request = args
+        call, progress = ongoing_progress()
+        if call is not None and progress is not None and progress.session is session and call.request is request:
+            return wrapped(*args, **kwargs)  # told of by the patch that stands on the mock's
+        return self._send(partial(wrapped, session), session, (request,), kwargs)
+
     def _told(
         self, telemetry: ClientTelemetry, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
     ) -> Response:
         request = args[0] if args else kwargs.get("request")
         outer, progress = ongoing_progress()
-        if outer is not None and progress is not None and progress.following and progress.session is session:
+        # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
+        if (
+            outer is not None
+            and progress is not None
+            and progress.following
+            and progress.session is session
+            and not kwargs.get("allow_redirects", True)
+        ):
             guard(next_attempt, outer, request)
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
-            outer.progress.following = True
-            outer.stop()
+            guard(stop, outer)
             return response
         call = guard(_start, telemetry, session, request)
         if call is None:
@@ -93,6 +120,18 @@ class Sending:
         if outcome is not None and (kwargs.get("stream") or session.stream):
             guard(self._streams.watch, call, outcome, response)
         return response
+
+
+def _withdraw(request: object) -> None:
+    # It may have been sent before, when it was told of.
+    headers = getattr(request, "headers", None)
+    if headers:
+        withdraw(headers)
+
+
+def _replaced(returned: object, request: Any) -> Any:
+    # What else a hook may return, such as the result of its last call, is no request.
+    return returned if hasattr(returned, "prepare_headers") else request
 
 
 def _start(telemetry: ClientTelemetry, session: Session, request: PreparedRequest) -> ClientCall | None:
@@ -121,11 +160,10 @@ def _after(setup: Setup, request: PreparedRequest, result: Response | BaseExcept
         guard(setup.post_request, request, result)
 
 
-def _resolve_redirects(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
+def _rebuild(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
     _, progress = ongoing_progress()
-    # `send` asks for each answer; with yield_requests only to prepare the next request, not to send it.
-    if progress is not None and progress.session is session and not kwargs.get("yield_requests"):
-        progress.answer = args[0] if args else kwargs.get("resp")
+    if progress is not None and progress.session is session:
+        progress.answer = args[1] if len(args) > 1 else kwargs.get("response")
         progress.following = True
     return wrapped(*args, **kwargs)
 
@@ -138,6 +176,7 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
         # Once more within one send: authentication that answers a challenge does that.
         guard(next_attempt, call, args[0] if args else kwargs["request"])
     call.progress.adapted = True
+    call.progress.headers = (args[0] if args else kwargs["request"]).headers
     token = attach(call.context)
     try:
         # Of the attempt that is current by then: urllib3 may have made several.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import finalize
@@ -29,7 +30,8 @@ def configure(
         pre_request: called with each prepared request before it is sent; a prepared request that it returns is
             sent in its place.
         post_request: called with each prepared request and its response, or the exception that came instead.
-        **telemetry: the keyword arguments of ``RequestsInstrumentor().instrument()``, for this session only.
+        **telemetry: the keyword arguments of ``RequestsInstrumentor().instrument()``, for this session only; without
+            any it is told of as all sessions are, or would be.
 
     Returns:
         The session.
@@ -38,8 +40,17 @@ def configure(
         ValueError: if an argument cannot be used.
     """
     told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
-    instrumentation.set_up(session, Setup(told_to, pre_request, post_request))
+    instrumentation.set_up(session, Setup(told_to, pre_request, post_request, follows=not telemetry))
     return session
+
+
+def uninstrument_session(session: Session) -> None:
+    """Stop telling of one session, whoever told of it; others go on. :func:`configure` tells of it again.
+
+    Args:
+        session: the session to leave alone from now on.
+    """
+    instrumentation.set_up(session, Setup(telemetry=None))
 
 
 class _Sessions:
@@ -57,19 +68,25 @@ class _Local:
     may apply in between, have each greenlet keep its own.
     """
 
-    def __init__(self) -> None:
-        self._local: Any = None
+    _local: Any = None
 
     def sessions(self) -> dict[type, Session]:
-        if self._local is None:
-            self._local = threading.local()
-        held: _Sessions | None = getattr(self._local, "sessions", None)
+        # In one step: two threads may come here first, and both are to keep what they get.
+        local = self._local or vars(self).setdefault("_local", threading.local())
+        held: _Sessions | None = getattr(local, "sessions", None)
         if held is None:
-            held = self._local.sessions = _Sessions()
+            held = local.sessions = _Sessions()
         return held.by_class
+
+    def forget(self) -> None:
+        """Begin anew in a forked process, which must not use the connections of its parent."""
+        # Kept: to close them here would take locks that a thread of the parent may have held.
+        self._inherited = vars(self).pop("_local", None)
 
 
 _local = _Local()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_local.forget)
 
 
 @overload

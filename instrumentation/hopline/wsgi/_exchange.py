@@ -28,7 +28,7 @@ class Exchange:
 
     Attributes:
         serving: the request's context.
-        length: how many bytes the server has read of what the application returned.
+        length: how many bytes the server has read of what the application returned; None where that cannot be seen.
     """
 
     __slots__ = ("_call", "_declared", "_environ", "_start_response", "_write", "_written", "length", "serving")
@@ -41,7 +41,7 @@ class Exchange:
         self._written = 0
         self._declared: int | None = None
         self.serving = call.serving
-        self.length = 0
+        self.length: int | None = 0
 
     def start_response(self, status: str, headers: Fields, exc_info: Any = None) -> Write | None:
         """What the application calls: the server's ``start_response``, with the request id added to ``headers``."""
@@ -104,16 +104,17 @@ class Exchange:
             return headers
         return [*headers, (HEADER, state.request_id)]
 
-    def _sent(self) -> int:
-        # What an application returns to a HEAD request, the server does not send.
-        return 0 if self._environ.get("REQUEST_METHOD") == "HEAD" else self._written + self.length
+    def _sent(self) -> int | None:
+        if self._environ.get("REQUEST_METHOD") == "HEAD":
+            return 0  # what an application returns to it, the server does not send
+        return None if self.length is None else self._written + self.length
 
     def _view(self) -> None:
         if self._call.route is None:
             self._call.route, self._call.function = view_of_environ(self._environ)
 
     def _file(self, result: Any) -> Any:
-        self.length = self._declared or 0
+        self.length = self._declared
         try:
             result.close = partial(self.close, getattr(result, "close", None))
         except (AttributeError, TypeError):
@@ -181,13 +182,13 @@ class SizedBody(Body):
 class Chunks:
     """The chunks of a response, each made in the request's context, in whatever thread the server asks for it."""
 
-    __slots__ = ("_body", "_chunks", "_exchange")
+    __slots__ = ("_body", "_chunks", "_exchange", "_length")
 
     def __init__(self, exchange: Exchange, chunks: Iterator[bytes], body: Body) -> None:
         self._exchange = exchange
         self._chunks = chunks
         self._body = body  # a server may keep nothing but this iterator
-        exchange.length = 0
+        self._length = exchange.length = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -197,7 +198,8 @@ class Chunks:
         step = exchange.serving.enter()
         try:
             chunk = next(self._chunks)
-            exchange.length += len(chunk)
+            self._length += len(chunk)
+            exchange.length = self._length
         except StopIteration:
             raise
         except BaseException as error:

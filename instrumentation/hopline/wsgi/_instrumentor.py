@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hopline.http._instrumentor import ServerInstrumentor
-from hopline.http.middleware import ServerPatches, argument, loaded, used
+from hopline.http.middleware import ServerPatches, argument, loaded, turn, used
 from hopline.wsgi._middleware import RequestContextMiddleware
 
 _patches = ServerPatches(RequestContextMiddleware)
@@ -16,6 +16,12 @@ _patches.add("hypercorn.app_wrappers", "WSGIWrapper.run_app", used("app"))
 _patches.add("gunicorn.workers.sync", "SyncWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.gthread", "ThreadWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.base_async", "AsyncWorker.load_wsgi", loaded("wsgi"))
+_patches.add("gunicorn.workers.sync", "SyncWorker.handle", turn)
+_patches.add("gunicorn.workers.gthread", "ThreadWorker.handle", turn)
+# A greenlet of theirs handles one connection, which may bring several requests.
+_patches.add("gunicorn.workers.base_async", "AsyncWorker.handle_request", turn)
+_patches.add("waitress.channel", "HTTPChannel.service", turn)
+_patches.add("werkzeug.serving", "WSGIRequestHandler.run_wsgi", turn)
 
 
 class WsgiInstrumentor(ServerInstrumentor):

@@ -159,7 +159,7 @@ async def test_a_connection_that_is_not_made_in_time_tells_the_time(instrument, 
         await asyncio.sleep(0)
 
     attributes = telemetry.span.attributes
-    assert attributes[DNS] >= LONG * 0.9
+    assert attributes[DNS] >= LONG / 2  # the timeout has begun before it
     assert attributes[CONNECT] < LONG
 
 

@@ -276,6 +276,57 @@ def test_a_client_that_leaves_during_the_answer_keeps_its_status(wrap, telemetry
     assert telemetry.span.attributes["http.response.status_code"] == 200
 
 
+class UnexpectedMessageError(Exception):
+    """As hypercorn's is called."""
+
+
+class ClientDisconnect(Exception):
+    """As Starlette's is called."""
+
+
+@pytest.mark.parametrize("refusal", [ConnectionResetError, UnexpectedMessageError])
+def test_a_server_that_takes_no_more_says_that_the_client_has_left(refusal, wrap, telemetry):
+    def take(message):
+        if len(gateway.sent) == 3:
+            raise refusal
+
+    gateway = AsgiGateway(wrap(sending(START, *[{"type": "http.response.body", "body": b"x", "more_body": True}] * 9)))
+    gateway.on_send = take
+
+    with pytest.raises(refusal):
+        gateway.serve()
+
+    attributes = telemetry.span.attributes
+    assert (attributes["hopline.outcome"], attributes["http.response.status_code"]) == ("disconnected", 200)
+    assert "error.type" not in attributes
+
+
+def test_what_a_server_refuses_for_the_applications_own_fault_is_an_error(wrap, telemetry):
+    def refuse(message):
+        raise UnexpectedMessageError
+
+    gateway = AsgiGateway(wrap(sending({"type": "http.response.body", "body": b"too early"})))
+    gateway.on_send = refuse
+
+    with pytest.raises(UnexpectedMessageError):
+        gateway.serve()
+
+    assert telemetry.span.attributes["error.type"].endswith("UnexpectedMessageError")
+
+
+def test_an_application_that_says_that_the_client_has_left_has_not_failed(wrap, telemetry):
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise ClientDisconnect
+
+    with pytest.raises(ClientDisconnect):
+        AsgiGateway(wrap(app)).serve()
+
+    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
+    assert telemetry.span.status.status_code is StatusCode.UNSET
+
+
 def test_a_request_that_the_server_cancels_is_measured_and_no_error(wrap, telemetry):
     async def app(scope, receive, send):
         await asyncio.Event().wait()

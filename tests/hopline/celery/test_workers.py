@@ -116,6 +116,23 @@ def test_a_task_that_ends_its_process_is_one_failed_run(prefork, publisher):
 
 
 @pytest.mark.server("redis")
+def test_what_a_worker_logs_of_a_message_has_the_id_of_its_run(prefork):
+    Context.new("logged")
+    with pytest.raises(WorkerLostError):
+        get(prefork.task("is_killed").delay())
+    prefork.app.send_task("site.unknown")
+    prefork.collector.wait_for(2, lambda span: (span["hopline.request_id"] or "").endswith("-logged"))
+
+    lines = [line for line in prefork.program.output.splitlines() if "-logged]" in line]
+    logged = [line.partition("] ")[2].split()[:3] for line in lines]
+    assert [" ".join(words).partition("[")[0] for words in logged] == [
+        "Task site.is_killed",
+        "Task handler raised",
+        "Received unregistered task",
+    ]
+
+
+@pytest.mark.server("redis")
 def test_a_task_that_is_terminated_is_told_as_revoked(prefork, publisher):
     Context.new("abc")
     result = prefork.task("waits").delay(60)

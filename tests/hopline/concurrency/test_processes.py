@@ -4,9 +4,8 @@ import sys
 import textwrap
 
 import pytest
-from opentelemetry.trace import format_trace_id
 
-from tests.otlp import spans_received
+from tests.collector import spans_received
 
 PROGRAM = """
 import json, multiprocessing, sys
@@ -108,8 +107,6 @@ def test_an_error_is_raised_as_ever(told):
 def test_the_spans_of_a_forked_worker_are_sent_when_it_ends(tmp_path, server):
     told = run(tmp_path, "fork", f"{server.url}/v1/traces")
 
-    traces = [
-        format_trace_id(int.from_bytes(span.trace_id, "big")) for span in spans_received(server) if span.name == "work"
-    ]
+    traces = [span.trace_id for span in spans_received(server) if span.name == "work"]
     assert len(traces) == 5
     assert traces.count(told["trace"]) == 3

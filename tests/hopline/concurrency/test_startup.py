@@ -6,8 +6,8 @@ from time import monotonic, sleep
 import pytest
 import trustme
 
+from tests.collector import spans_received
 from tests.loopback import LoopbackServer
-from tests.otlp import spans_received
 
 
 def test_nothing_that_patching_replaces_has_been_taken_before_the_program_starts(start):
@@ -240,7 +240,7 @@ def test_grequests_sends_the_id_and_the_trace_from_every_greenlet(start, server)
     output, errors = start(program.format(url=server.url)).ended()
 
     assert (output, errors) == (str([200] * 10), "")
-    spans = {span.span_id.hex(): span for span in spans_received(server)}
+    spans = {span.span_id: span for span in spans_received(server)}
     sent = [request for request in server.received if request.method == "GET"]
     assert {request.headers["X-Request-Id"] for request in sent} == {
         f"{span_id}-abc" for span_id, span in spans.items() if span.name == "GET"

@@ -91,6 +91,15 @@ class TestFields:
 
         assert fields(record) == ("abc", "0", "0", False, "shop")
 
+    def test_a_record_that_the_application_makes_itself_has_them(self):
+        class Own(logging.LogRecord):
+            pass
+
+        with begin("abc"):
+            records = [made("shop", logging.INFO, __file__, 1, "hello", (), None) for made in (logging.LogRecord, Own)]
+
+        assert [fields(record) for record in records] == [("abc", "0", "0", False, "shop")] * 2
+
     def test_a_record_that_comes_from_another_process_keeps_its_own(self):
         with begin("here"):
             record = logging.makeLogRecord({"msg": "hello", "request_id": "there"})
@@ -100,7 +109,7 @@ class TestFields:
     def test_a_logger_that_makes_its_records_itself_has_them(self, keeper):
         class Own(logging.Logger):
             def makeRecord(self, *args):
-                return logging.getLogRecordFactory()(*args[:8])
+                return logging.LogRecord(*args[:7])
 
         logger = Own("own")
         logger.addHandler(keeper)
@@ -236,13 +245,13 @@ class TestFactories:
 
 class TestUninstrument:
     def test_records_are_what_they_were(self, instrument, log, kept):
-        factory, make_record = logging.getLogRecordFactory(), logging.Logger.makeRecord
+        before = logging.LogRecord.__init__, logging.Logger.makeRecord
         instrument()
 
         LoggingInstrumentor().uninstrument()
         log.info("hello")
 
-        assert (logging.getLogRecordFactory(), logging.Logger.makeRecord) == (factory, make_record)
+        assert (logging.LogRecord.__init__, logging.Logger.makeRecord) == before
         assert "request_id" not in kept[0].__dict__
 
     def test_it_works_under_a_factory_that_came_later(self, factory, instrument, log, kept):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import requests
+import urllib3
 from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
@@ -293,8 +296,6 @@ def test_an_adapter_of_the_applications_own_makes_one_request_of_each_send(instr
 
 
 def test_urllib3_used_on_its_own_while_a_call_lasts_is_no_attempt(instrument, telemetry, server, session):
-    import urllib3
-
     def body():
         with urllib3.PoolManager(retries=Retry(1, status_forcelist=[503], backoff_factor=0)) as pool:
             yield pool.request("GET", server.answer("/source", Answer(503), Answer(200))).data
@@ -305,3 +306,109 @@ def test_urllib3_used_on_its_own_while_a_call_lasts_is_no_attempt(instrument, te
 
     assert statuses(telemetry) == [200]
     assert [request.path for request in server.received] == ["/source", "/source", "/"]
+
+
+def test_an_adapter_that_sends_a_copy_of_the_request_is_seen_into(instrument, telemetry, server, session):
+    class Copying(HTTPAdapter):
+        def send(self, request, *args, **kwargs):
+            return super().send(request.copy(), *args, **kwargs)
+
+    instrument()
+    session.mount("http://", Copying(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
+
+    session.get(server.answer("/", Answer(503), Answer(200)))
+
+    assert statuses(telemetry) == [503, 200]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_what_the_session_is_asked_between_two_hops_is_a_call_of_its_own(instrument, telemetry, server):
+    class Renewing(requests.Session):
+        def rebuild_auth(self, prepared_request, response):
+            self.get(f"{server.url}/token")
+            super().rebuild_auth(prepared_request, response)
+
+    instrument()
+
+    with Renewing() as session:
+        session.get(server.redirect("/a", "/b"))
+
+    assert {
+        span.attributes["url.full"]: span.attributes.get("http.request.resend_count") for span in telemetry.spans
+    } == {
+        f"{server.url}/a": None,
+        f"{server.url}/token": None,
+        f"{server.url}/b": 1,
+    }
+
+
+def test_redirects_that_the_application_has_resolved_are_calls_of_their_own(instrument, telemetry, server, session):
+    instrument()
+    server.redirect("/b", "/c")
+    response = session.get(server.redirect("/a", "/b"), allow_redirects=False)
+
+    followed = list(session.resolve_redirects(response, response.request))
+
+    assert [response.status_code for response in followed] == [302, 200]
+    assert statuses(telemetry) == [302, 302, 200]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_digest_authentication_that_is_known_by_then_makes_one_request(instrument, telemetry, server, session):
+    instrument()
+    session.auth = HTTPDigestAuth("me", "secret")
+    url = server.answer("/", Answer(401, CHALLENGE), Answer(200))
+
+    session.get(url)
+    session.get(url)
+
+    assert resend_counts(telemetry) == [None, 1, None]
+
+
+def test_each_answer_to_a_challenge_carries_a_request_id_of_its_own(instrument, telemetry, server, session):
+    instrument()
+    Context.new("abc")
+
+    session.post(
+        server.answer("/", Answer(401, CHALLENGE), Answer(200)), data=b"x", auth=HTTPDigestAuth("me", "secret")
+    )
+
+    assert server.header("X-Request-Id") == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
+    assert [request.body for request in server.received] == [b"x", b"x"]
+
+
+def test_urllib3_used_on_its_own_before_the_request_is_sent_is_no_attempt(
+    instrument, telemetry, server, other_server, session
+):
+    class Signing(HTTPAdapter):
+        def add_headers(self, request, **kwargs):
+            with urllib3.PoolManager(retries=Retry(1, status_forcelist=[503], backoff_factor=0)) as pool:
+                request.headers["X-Token"] = pool.request("GET", f"{other_server.url}/token").data.decode()
+
+    instrument()
+    other_server.answer("/token", Answer(503), Answer(200, body=b"token"))
+    session.mount("http://", Signing())
+
+    session.get(server.url)
+
+    assert statuses(telemetry) == [200]
+    assert telemetry.span.attributes["network.peer.port"] == server.port
+    assert server.header("X-Token") == ["token"]
+
+
+def test_what_happens_between_two_hops_belongs_to_neither(instrument, telemetry, server):
+    class Slow(requests.Session):
+        def rebuild_auth(self, prepared_request, response):
+            reached.append(time.time_ns())
+            time.sleep(0.01)
+            super().rebuild_auth(prepared_request, response)
+
+    reached = []
+    instrument()
+    server.redirect("/b", "/c")
+
+    with Slow() as session:
+        session.get(server.redirect("/a", "/b"))
+
+    # The second time requests only looks where the second hop leads, which is part of sending it.
+    assert telemetry.spans[1].end_time <= reached[2]

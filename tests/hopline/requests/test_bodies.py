@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import gc
 import gzip
+import io
+import math
+import shutil
 
 import pytest
 import requests
 import urllib3
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
+from urllib3.util.retry import Retry
 
+from hopline_statsd import StatsdConfig
+from hopline_statsd.listener import StatsdListener
+from hopline_statsd.metrics import StatsdMetricExporter
+from tests.hopline.requests.test_attempts import CHALLENGE
 from tests.loopback import Answer
+from tests.servers import wait_until
 
 DURATION = "hopline.http.client.body.duration"
 SIZE = "hopline.http.client.body.size"
@@ -155,11 +168,14 @@ def test_a_response_that_is_not_streamed_has_its_body_within_its_span(instrument
     assert telemetry.points(SIZE) == []
 
 
-def test_a_session_that_streams_by_default_is_told_of_alike(instrument, telemetry, server, session):
+@pytest.mark.parametrize(
+    "send", [requests.Session.get, lambda session, url: session.send(requests.Request("GET", url).prepare())]
+)
+def test_a_session_that_streams_by_default_is_told_of_alike(instrument, telemetry, server, session, send):
     instrument()
     session.stream = True
 
-    session.get(server.url).content  # noqa: B018
+    send(session, server.url).content  # noqa: B018
 
     assert outcome(telemetry) == "consumed"
 
@@ -173,3 +189,118 @@ def test_a_body_read_after_uninstrumenting_is_as_ever(instrument, server, sessio
     RequestsInstrumentor().uninstrument()
 
     assert response.content == b"ok"
+
+
+@pytest.mark.parametrize("answer", [Answer(body=b"x\n" * 2500), Answer(chunks=[b"x\n" * 1250] * 2)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda raw: shutil.copyfileobj(raw, io.BytesIO()),
+        lambda raw: io.BufferedReader(raw).read(),
+        list,
+        lambda raw: raw.data,
+        lambda raw: raw.drain_conn(),
+        lambda raw: list(iter(lambda: raw.read(7), b"")),
+        lambda raw: list(iter(lambda: raw.readinto(bytearray(100)), 0)),
+    ],
+    ids=["copyfileobj", "BufferedReader", "lines", "data", "drain_conn", "read", "readinto"],
+)
+def test_a_raw_response_can_be_read_in_any_way(instrument, telemetry, server, session, answer, read):
+    instrument()
+
+    read(session.get(server.answer("/", answer), stream=True).raw)
+
+    assert outcome(telemetry) == "consumed"
+    assert telemetry.point(SIZE).sum == 5000
+
+
+def test_a_body_that_does_not_come_in_time_has_the_time_out(instrument, telemetry, server, session, stalling):
+    instrument()
+    response = session.get(server.answer("/", Answer(chunks=stalling)), stream=True, timeout=0.2)
+
+    with pytest.raises(requests.exceptions.ConnectionError):
+        response.content  # noqa: B018
+
+    assert outcome(telemetry) == "urllib3.exceptions.ReadTimeoutError"
+    assert telemetry.point(SIZE).sum == 10
+
+
+@pytest.mark.parametrize("answer", [Answer(body=b"x" * 100_000), Answer(chunks=[b"x" * 10, b"x" * 10])])
+def test_a_body_whose_reader_is_interrupted_has_the_exception(instrument, telemetry, server, session, answer):
+    class Interrupting:
+        def interrupt(self, *_):
+            raise KeyboardInterrupt
+
+        read = read1 = readinto = readline = interrupt
+
+        def __init__(self, stream):
+            self.close, self.flush = stream.close, stream.flush
+
+    instrument()
+    response = session.get(server.answer("/", answer), stream=True)
+    chunks = response.iter_content(5)
+    next(chunks)
+    response.raw._fp.fp = Interrupting(response.raw._fp.fp)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(chunks)
+
+    assert outcome(telemetry) == "KeyboardInterrupt"
+    assert telemetry.point(SIZE).count == 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_body_that_is_dropped_frees_its_connection(instrument, telemetry, server, session):
+    instrument()
+    response = session.get(server.answer("/", Answer(body=b"x" * 1_000_000)), stream=True)
+
+    del response
+    gc.collect()
+
+    assert telemetry.point("http.client.connection.duration").count == 1
+
+
+def test_the_body_that_is_told_of_is_that_of_the_last_attempt(instrument, telemetry, server, session):
+    instrument()
+    server.answer("/b", Answer(503, body=b"wait"), Answer(401, CHALLENGE, b"who"), Answer(200, body=b"x" * 1000))
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
+
+    response = session.get(server.redirect("/a", "/b"), stream=True, auth=HTTPDigestAuth("me", "secret"))
+    response.content  # noqa: B018
+
+    assert telemetry.point(SIZE).sum == 1000
+    assert telemetry.point(SIZE).attributes["http.response.status_code"] == 200
+
+
+def test_a_body_of_a_url_that_is_excluded_is_not_told_of(instrument, telemetry, server, session):
+    instrument(excluded_urls="/health")
+
+    assert session.get(f"{server.url}/health", stream=True).content == b"ok"
+
+    assert telemetry.points(SIZE) == []
+
+
+def test_the_statsd_metrics_exporter_names_bodies_by_host_and_method(instrument, telemetry, server, session):
+    with StatsdListener() as statsd:
+        exporter = StatsdMetricExporter(StatsdConfig(endpoint=statsd.endpoint, prefix="my.prefix"))
+        reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)
+        meter_provider = MeterProvider([reader], shutdown_on_exit=False)
+        instrument(meter_provider=meter_provider)
+
+        session.get(server.url, stream=True).content  # noqa: B018
+        meter_provider.force_flush()
+        meter_provider.shutdown()
+
+        name = "my.prefix.requests.127-0-0-1.GET.body"
+        wait_until(lambda: f"{name}.size.sum:2|c" in statsd.lines, "the size")
+        wait_until(lambda: f"{name}.duration.count:1|c" in statsd.lines, "the duration")
+
+
+def test_buckets_tell_bodies_of_a_millisecond_from_those_of_a_minute(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(server.url, stream=True).content  # noqa: B018
+
+    assert telemetry.point(DURATION).explicit_bounds[0] <= 0.001
+    assert telemetry.point(DURATION).explicit_bounds[-1] >= 60
+    assert telemetry.point(SIZE).explicit_bounds[-1] >= 1e9

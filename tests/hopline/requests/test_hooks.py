@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
+import signal
 
 import gevent
 import pytest
@@ -154,6 +157,20 @@ def test_a_call_leaves_nothing_for_the_garbage_collector(instrument, server, ses
     assert after == before
 
 
+def test_a_call_that_fails_leaves_nothing_for_the_garbage_collector(instrument, session):
+    instrument()
+    before = calls_alive()
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            session.get("https://127.0.0.1/", verify="/no/such/bundle")  # what urllib3 raises keeps its own frames
+        after = calls_alive()
+    finally:
+        gc.enable()
+
+    assert after == before
+
+
 def test_nothing_of_the_call_stays_current(instrument, telemetry, server):
     from opentelemetry import context
 
@@ -163,3 +180,82 @@ def test_nothing_of_the_call_stays_current(instrument, telemetry, server):
     requests.get(server.url)
 
     assert context.get_current() == before
+
+
+@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
+def test_an_exception_that_is_no_error_out_of_a_hook_ends_the_span_and_goes_on(instrument, telemetry, server, hook):
+    def interrupted(*_):
+        raise gevent.Timeout
+
+    instrument(**{hook: interrupted})
+
+    with pytest.raises(gevent.Timeout):
+        requests.get(server.url)
+
+    assert telemetry.span.attributes["error.type"] == "gevent.timeout.Timeout"
+    assert all(point.value == 0 for point in telemetry.points("http.client.active_requests"))
+
+
+GREENLET = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, requests
+from hopline.requests import RequestsInstrumentor
+from tests.telemetry import Telemetry
+telemetry = Telemetry()
+RequestsInstrumentor().instrument(**telemetry.providers)
+
+def timed_out(function):
+    timeout = gevent.Timeout.start_new(0.3)
+    try:
+        function()
+    except gevent.Timeout as raised:
+        print(raised is timeout)
+    finally:
+        timeout.close()
+
+timed_out(lambda: requests.get("{waiting}"))
+print(telemetry.span.attributes["error.type"], telemetry.span.status.status_code.name)
+print(telemetry.point("http.client.request.duration").attributes["error.type"])
+response = requests.get("{stalling}", stream=True)
+timed_out(lambda: response.content)
+print(telemetry.point("hopline.http.client.body.size").attributes["hopline.outcome"])
+"""
+
+
+def test_a_time_out_of_a_greenlet_ends_what_it_strikes(server, run_python, stalling):
+    waiting = server.answer("/waiting", Answer(before=stalling.wait))
+
+    output = run_python(GREENLET.format(waiting=waiting, stalling=server.answer("/", Answer(chunks=stalling))))
+
+    assert output.splitlines() == [
+        "True",
+        "gevent.timeout.Timeout ERROR",
+        "gevent.timeout.Timeout",
+        "True",
+        "gevent.timeout.Timeout",
+    ]
+
+
+INTERRUPTED = """
+import os, requests, signal
+from hopline.requests import RequestsInstrumentor
+from tests.telemetry import Telemetry
+telemetry = Telemetry()
+RequestsInstrumentor().instrument(**telemetry.providers)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
+try:
+    requests.get("{url}", headers={{"X-Process": str(os.getpid())}})
+except KeyboardInterrupt:
+    print(telemetry.span.attributes["error.type"])
+"""
+
+
+def test_ctrl_c_ends_the_span_of_a_request_that_waits(server, run_python, stalling):
+    def interrupt():
+        os.kill(int(server.received[0].headers["X-Process"]), signal.SIGINT)
+        stalling.wait()
+
+    url = server.answer("/", Answer(before=interrupt))
+
+    assert run_python(INTERRUPTED.format(url=url)) == "KeyboardInterrupt\n"

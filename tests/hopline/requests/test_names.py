@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import requests
 from opentelemetry.trace import StatusCode
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
 
 import hopline
 from hopline.hosts import host_names
@@ -107,6 +109,43 @@ def test_a_host_name_is_told_beside_the_address(instrument, telemetry, server):
     assert telemetry.point(DURATION).attributes["peer.service"] == "billing"
 
 
+@pytest.mark.parametrize("written", ["[::1]:8000", "[::1]", "::1"])
+def test_an_ipv6_address_can_be_given_a_name(written):
+    hopline.register_host_name(written, "six")
+    try:
+        assert host_names.of("::1", 8000) == "six"
+    finally:
+        host_names._names.clear()
+        host_names.version += 1
+
+
+@pytest.mark.usefixtures("named_host")
+def test_every_metric_of_a_call_has_the_names(instrument, telemetry, server, session):
+    instrument(body_sizes=True)
+
+    with hopline.url_template("/users/{id}"):
+        session.post(f"{server.url}/users/17", data="x", stream=True).content  # noqa: B018
+
+    for name in (
+        DURATION,
+        *("http.client.request.body.size", "http.client.response.body.size"),
+        *("hopline.http.client.body.size", "hopline.http.client.body.duration"),
+    ):
+        attributes = telemetry.point(name).attributes
+        assert (attributes["url.template"], attributes["peer.service"]) == ("/users/{id}", "billing")
+    assert telemetry.point("http.client.open_connections").attributes["peer.service"] == "billing"
+
+
+def test_a_template_names_retries_too(instrument, telemetry, server, session):
+    instrument()
+    session.mount("http://", HTTPAdapter(max_retries=Retry(1, backoff_factor=0, status_forcelist=[503])))
+
+    with hopline.url_template("/users/{id}"):
+        session.get(server.answer("/users/17", Answer(503), Answer(200)))
+
+    assert [span.name for span in telemetry.spans] == ["GET /users/{id}"] * 2
+
+
 def test_a_host_name_holds_from_the_moment_it_is_registered(instrument, telemetry, server, request):
     instrument()
     requests.get(server.url)
@@ -151,6 +190,12 @@ def test_statuses_are_expected_by_host(instrument, telemetry, server):
     requests.get(url)
 
     assert [span.attributes.get("error.type") for span in telemetry.spans] == [None, "500"]
+
+
+@pytest.mark.parametrize("wrong", [{"127.*": 404}, [404], {"127.*": ["all"]}])
+def test_expected_statuses_that_are_none_are_refused(instrument, wrong):
+    with pytest.raises(ValueError, match="expected_statuses="):
+        instrument(expected_statuses=wrong)
 
 
 @pytest.mark.usefixtures("named_host")

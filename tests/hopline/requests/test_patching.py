@@ -5,16 +5,23 @@ from __future__ import annotations
 import gc
 import weakref
 
+import pytest
 import requests
 import urllib3
 import wrapt
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
+from urllib3.util.retry import Retry
 
-from hopline.requests import RequestsInstrumentor, configure
+from hopline.requests import RequestsInstrumentor, configure, uninstrument_session
+from tests.hopline.requests.test_attempts import CHALLENGE, sent_span_ids, span_ids, statuses
+from tests.loopback import Answer
 
 PATCHED = [
     (requests.Session, "send"),
-    (requests.sessions.SessionRedirectMixin, "resolve_redirects"),
+    (requests.sessions.SessionRedirectMixin, "rebuild_method"),
+    (requests.sessions.SessionRedirectMixin, "rebuild_auth"),
     (requests.adapters.HTTPAdapter, "send"),
     (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
     (urllib3.connection.HTTPConnection, "close"),
@@ -59,6 +66,16 @@ def test_uninstrumenting_works_under_a_later_patch(instrument, telemetry, server
     assert server.header("traceparent") == [None]
 
 
+def test_uninstrumenting_ends_what_is_observed(instrument, telemetry, server, session):
+    instrument()
+    session.get(server.url)
+    assert telemetry.points("http.client.open_connections") != []
+
+    RequestsInstrumentor().uninstrument()
+
+    assert telemetry.points("http.client.open_connections") == []
+
+
 def test_instrumenting_again_under_a_later_patch_is_one_layer(instrument, telemetry, server, monkeypatch):
     instrument()
     monkeypatch.setattr(
@@ -81,15 +98,26 @@ def test_instrumenting_twice_is_one_layer(instrument, telemetry, server):
     assert len(telemetry.spans) == 1
 
 
-def test_one_session_can_be_left_alone(instrument, telemetry, server, session):
+@pytest.mark.parametrize("leave_alone", [uninstrument_session, RequestsInstrumentor.uninstrument_session])
+def test_one_session_can_be_left_alone(instrument, telemetry, server, session, leave_alone):
     instrument()
-    RequestsInstrumentor.uninstrument_session(session)
+    leave_alone(session)
 
     session.get(f"{server.url}/alone")
     requests.get(f"{server.url}/other")
 
     assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/other"]
     assert server.header("traceparent")[0] is None
+
+
+def test_a_session_that_was_left_alone_can_be_told_of_again(telemetry, server, session):
+    configure(session, **telemetry.providers)
+    uninstrument_session(session)
+    session.get(f"{server.url}/alone")
+
+    configure(session, **telemetry.providers).get(f"{server.url}/again")
+
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/again"]
 
 
 def test_a_subclass_that_sends_in_its_own_way_is_told_of_once(instrument, telemetry, server):
@@ -168,6 +196,61 @@ def test_with_the_urllib3_instrumentor_active_too_there_is_one_span(instrument, 
         URLLib3Instrumentor().uninstrument()
 
     assert len(telemetry.spans) == 1
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_with_the_urllib3_instrumentor_active_too_each_request_on_the_wire_is_one_span_and_carries_it(
+    instrument, telemetry, server, session, first
+):
+    theirs = {"tracer_provider": telemetry.tracer_provider}
+    server.answer("/b", Answer(503), Answer(401, CHALLENGE), Answer(200))
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
+    if first == "ours":
+        instrument()
+        URLLib3Instrumentor().instrument(**theirs)
+    else:
+        URLLib3Instrumentor().instrument(**theirs)
+        instrument()
+    try:
+        session.get(server.redirect("/a", "/b"), auth=HTTPDigestAuth("me", "secret"))
+    finally:
+        # Each takes away the topmost layer, whose it may be.
+        last, before = RequestsInstrumentor(), URLLib3Instrumentor()
+        for instrumentor in (before, last) if first == "ours" else (last, before):
+            instrumentor.uninstrument()
+
+    assert statuses(telemetry) == [302, 503, 401, 200]
+    assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_a_configured_session_is_one_span_with_the_urllib3_instrumentor_active_too(telemetry, server, session):
+    configure(session, **telemetry.providers)
+    URLLib3Instrumentor().instrument(tracer_provider=telemetry.tracer_provider)
+    try:
+        session.get(server.url)
+    finally:
+        URLLib3Instrumentor().uninstrument()
+
+    assert [span.instrumentation_scope.name for span in telemetry.spans] == ["hopline.requests"]
+
+
+def test_uninstrumenting_while_a_call_lasts_breaks_nothing(instrument, telemetry, server, session):
+    instrument()
+    session.hooks["response"] = [lambda response, **_: RequestsInstrumentor().uninstrument()]
+
+    response = session.get(server.redirect("/a", "/b"))
+
+    assert response.text == "ok"
+    assert all(span.end_time is not None for span in telemetry.spans)
+
+
+def test_instrumenting_while_a_call_lasts_breaks_nothing(instrument, telemetry, server, session):
+    session.hooks["response"] = [lambda response, **_: None if response.history else instrument()]
+
+    response = session.get(server.redirect("/a", "/b"))
+
+    assert response.text == "ok"
+    assert statuses(telemetry) == [200]
 
 
 def test_urllib3_on_its_own_is_not_touched(instrument, telemetry, server):

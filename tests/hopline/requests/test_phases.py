@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 
 import pytest
 import requests
-import trustme
+import urllib3
 from proxy import Proxy
 from requests.adapters import HTTPAdapter
 
-from tests.loopback import Answer, LoopbackServer
+from tests.hopline.requests.conftest import PROXY
+from tests.loopback import Answer
 
 PHASE = "hopline.phase."
 OPEN = "http.client.open_connections"
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
 @pytest.fixture
-def tls_server(authority):
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    with LoopbackServer(context) as server:
-        yield server
-
-
-@pytest.fixture
-def bundle(authority, tmp_path):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return str(path)
-
-
-@pytest.fixture
-def proxy():
-    with Proxy(["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]) as proxy:
-        yield f"http://127.0.0.1:{proxy.flags.port}"
+def tls_proxy(authority, tmp_path):
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    tls = ["--key-file", str(tmp_path / "key.pem"), "--cert-file", str(tmp_path / "cert.pem")]
+    with Proxy([*PROXY, *tls]) as proxy:
+        yield f"https://127.0.0.1:{proxy.flags.port}"
 
 
 def phases(span):
@@ -64,8 +48,8 @@ def test_a_new_connection_is_connected_and_the_next_request_reuses_it(instrument
     session.get(server.url)
 
     first, second = telemetry.spans
-    assert phases(first) == {"connect", "headers"}
-    assert phases(second) == {"headers"}
+    assert phases(first) == {"connect", "headers", "body"}
+    assert phases(second) == {"headers", "body"}
     assert reused(telemetry) == [False, True]
 
 
@@ -74,7 +58,7 @@ def test_resolving_a_name_is_a_phase(instrument, telemetry, server, session):
 
     session.get(f"http://localhost:{server.port}/")
 
-    assert phases(telemetry.span) == {"dns", "connect", "headers"}
+    assert phases(telemetry.span) == {"dns", "connect", "headers", "body"}
     assert telemetry.span.attributes["network.peer.address"] == "127.0.0.1"
     assert telemetry.span.attributes["server.address"] == "localhost"
 
@@ -114,15 +98,54 @@ def test_phases_do_not_last_longer_than_their_span(instrument, telemetry, server
     assert 0 < before_headers < span.attributes[PHASE + "headers"] <= lasted
 
 
-def test_the_body_comes_after_the_headers(instrument, telemetry, server, session):
-    release = threading.Event()
-    server_url = server.answer("/", Answer(chunks=[b"a" * 10, b"b" * 10]))
-    instrument(response_hook=lambda *_: release.set())
+def test_the_body_comes_after_the_headers_and_ends_the_span(instrument, telemetry, server, session):
+    instrument()
 
-    session.get(server_url)
+    session.get(server.answer("/", Answer(chunks=[b"a" * 10, b"b" * 10])))
 
     span = telemetry.span
-    assert span.attributes[PHASE + "headers"] * 1e9 < span.end_time - span.start_time
+    lasted = span.attributes[PHASE + "headers"] + span.attributes[PHASE + "body"]
+    assert lasted * 1e9 == pytest.approx(span.end_time - span.start_time, abs=1)
+
+
+@pytest.mark.parametrize("answer", [Answer(body=b"x" * 10), Answer(chunks=[b"x" * 4, b"x" * 6])])
+def test_the_sizes_of_the_bodies_stand_on_the_span(instrument, telemetry, server, session, answer):
+    instrument()
+
+    session.post(server.answer("/", answer), data="12345")
+
+    assert telemetry.span.attributes["http.request.body.size"] == 5
+    assert telemetry.span.attributes["http.response.body.size"] == 10
+
+
+def test_a_request_and_a_response_without_a_body_have_none_on_their_span(instrument, telemetry, server, session):
+    instrument()
+
+    session.head(server.url)
+    session.get(server.answer("/", Answer(204, body=b"")))
+
+    for span in telemetry.spans:
+        assert phases(span) <= {"connect", "headers"}
+        assert not {name for name in span.attributes if name.endswith("body.size")}
+
+
+def test_a_body_that_is_streamed_is_not_told_on_the_span(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(server.url, stream=True).close()
+
+    assert phases(telemetry.span) == {"connect", "headers"}
+    assert "http.response.body.size" not in telemetry.span.attributes
+
+
+def test_the_body_of_a_redirect_belongs_to_its_own_hop(instrument, telemetry, server, session):
+    instrument()
+    server.answer("/b", Answer(body=b"x" * 10))
+
+    session.get(server.answer("/a", Answer(302, {"Location": "/b"}, b"moved")))
+
+    assert [span.attributes["http.response.body.size"] for span in telemetry.spans] == [5, 10]
+    assert all(phases(span) >= {"headers", "body"} for span in telemetry.spans)
 
 
 def test_waiting_for_a_connection_of_a_full_pool_is_a_phase(instrument, telemetry, server, session):
@@ -150,8 +173,8 @@ def test_a_tls_handshake_is_a_phase(instrument, telemetry, tls_server, session, 
     session.get(tls_server.url, verify=bundle)
 
     first, second = telemetry.spans
-    assert phases(first) == {"connect", "tls", "headers"}
-    assert phases(second) == {"headers"}
+    assert phases(first) == {"connect", "tls", "headers", "body"}
+    assert phases(second) == {"headers", "body"}
     assert first.attributes["server.port"] == tls_server.port
 
 
@@ -162,7 +185,46 @@ def test_a_certificate_that_is_not_trusted_is_an_error_of_tls(instrument, teleme
         session.get(tls_server.url)
 
     assert telemetry.span.attributes["error.type"] == "requests.exceptions.SSLError"
+    assert telemetry.span.attributes["network.peer.port"] == tls_server.port
     assert phases(telemetry.span) == {"connect", "tls"}
+
+
+def test_a_certificate_that_is_not_trusted_behind_a_proxy_is_an_error_of_tls(
+    instrument, telemetry, tls_server, session, proxy
+):
+    instrument()
+    session.proxies = {"https": proxy}
+
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(tls_server.url)
+
+    assert telemetry.span.attributes["error.type"] == "requests.exceptions.SSLError"
+    assert telemetry.span.attributes["server.port"] == tls_server.port
+    assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
+
+
+def test_a_proxy_that_cannot_be_reached_is_an_error_of_the_proxy(instrument, telemetry, server, session, unused_port):
+    instrument()
+    session.proxies = {"http": f"http://127.0.0.1:{unused_port}"}
+
+    with pytest.raises(requests.exceptions.ProxyError):
+        session.get(server.url)
+
+    assert telemetry.span.attributes["error.type"] == "requests.exceptions.ProxyError"
+    assert telemetry.span.attributes["server.port"] == server.port
+    assert "network.peer.port" not in telemetry.span.attributes
+
+
+def test_a_redirect_from_http_to_https_goes_through_both_proxies(
+    instrument, telemetry, server, tls_server, session, proxy, bundle
+):
+    instrument()
+    session.proxies = {"http": proxy, "https": proxy}
+
+    session.get(server.redirect("/a", f"{tls_server.url}/b"), verify=bundle)
+
+    assert [span.attributes["server.port"] for span in telemetry.spans] == [server.port, tls_server.port]
+    assert {span.attributes["network.peer.port"] for span in telemetry.spans} == {int(proxy.rpartition(":")[2])}
 
 
 def test_through_a_proxy_the_server_is_the_target_and_the_peer_the_proxy(instrument, telemetry, server, session, proxy):
@@ -187,6 +249,20 @@ def test_through_a_tunnel_there_is_one_span_with_a_handshake(instrument, telemet
     assert telemetry.span.attributes["network.peer.port"] == int(proxy.rpartition(":")[2])
     assert "tls" in phases(telemetry.span)
     assert len(tls_server.header("traceparent")) == 1
+
+
+def test_the_handshakes_with_a_proxy_and_with_the_server_add_up(
+    instrument, telemetry, tls_server, tls_proxy, session, bundle, monkeypatch
+):
+    instrument()
+    monkeypatch.setattr("hopline.requests._phases.perf_counter_ns", itertools.count(0, 10**9).__next__)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)  # what a proxy of the session is verified against, too
+    session.proxies = {"https": tls_proxy}
+
+    response = session.get(tls_server.url)
+
+    assert response.text == "ok"
+    assert telemetry.span.attributes[PHASE + "tls"] == 2.0
 
 
 def test_open_connections_are_active_idle_and_gone(instrument, telemetry, server, session):
@@ -244,6 +320,37 @@ def test_body_sizes_are_those_on_the_wire(instrument, telemetry, server, monkeyp
 
     assert telemetry.point("http.client.request.body.size").sum == 5
     assert telemetry.point("http.client.response.body.size").sum == 10
+
+
+def test_the_size_of_a_body_that_is_streamed_is_measured_when_it_ends(instrument, telemetry, server, session):
+    instrument(body_sizes=True)
+
+    response = session.get(server.answer("/", Answer(body=b"x" * 1000)), stream=True)
+    assert telemetry.points("http.client.response.body.size") == []
+    response.content  # noqa: B018 - reads the body
+
+    assert telemetry.point("http.client.response.body.size").sum == 1000
+
+
+def test_the_size_of_what_somebody_else_reads_with_urllib3_is_not_counted(instrument, telemetry, server, session):
+    def body():
+        with urllib3.PoolManager() as pool:
+            yield pool.request("GET", server.answer("/source", Answer(body=b"x" * 1000))).data
+
+    instrument(body_sizes=True)
+
+    session.post(f"{server.url}/", data=body())
+
+    assert telemetry.point("http.client.response.body.size").sum == 2
+
+
+def test_a_connection_that_the_server_closes_is_open_no_more(instrument, telemetry, server, session):
+    instrument()
+
+    session.get(server.answer("/", Answer(headers={"Connection": "close"})))
+
+    assert states(telemetry) == {}
+    assert telemetry.point("http.client.connection.duration").count == 1
 
 
 def test_the_size_of_a_body_that_is_made_while_it_is_sent_is_not_known(instrument, telemetry, server):

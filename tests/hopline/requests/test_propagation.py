@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 
 import pytest
 import requests
 from opentelemetry import baggage, context, propagate
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context
-from hopline.requests import RequestsInstrumentor
+from hopline.requests import RequestsInstrumentor, configure
 
 FIELDS = ("traceparent", "baggage", "X-Request-Id")
 
@@ -99,14 +102,18 @@ def test_each_kind_of_header_can_be_denied_on_its_own(instrument, server, kind, 
     assert carried(server) == set(FIELDS) - {field}
 
 
-def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "field"), [("TRACE", "traceparent"), ("BAGGAGE", "baggage"), ("REQUEST_ID", "X-Request-Id")]
+)
+@pytest.mark.parametrize("hosts", ["*.internal,api.example.com", "*,!127.*", "!127.0.0.1"])
+def test_a_kind_of_header_can_be_denied_by_the_environment(instrument, server, monkeypatch, kind, field, hosts):
     carry_everything()
-    monkeypatch.setenv("OTEL_PYTHON_HOPLINE_PROPAGATE_BAGGAGE", "*.internal,api.example.com")
+    monkeypatch.setenv(f"OTEL_PYTHON_HOPLINE_PROPAGATE_{kind}", hosts)
     instrument()
 
     requests.get(server.url)
 
-    assert carried(server) == {"traceparent", "X-Request-Id"}
+    assert carried(server) == set(FIELDS) - {field}
 
 
 def test_a_redirect_takes_away_what_the_next_host_may_not_have(instrument, server):
@@ -193,3 +200,88 @@ def test_a_propagator_that_raises_costs_its_headers_and_not_the_request(instrume
 
     assert [span.attributes["http.response.status_code"] for span in telemetry.spans] == [200, 200]
     assert len([record for record in caplog.records if record.name == "hopline"]) == 1
+
+
+@pytest.mark.parametrize("again", [lambda request: request, copy.deepcopy, requests.PreparedRequest.copy])
+def test_a_request_that_is_copied_and_sent_again_carries_fresh_headers(instrument, telemetry, server, session, again):
+    instrument()
+    request = session.prepare_request(requests.Request("GET", server.url))
+    session.send(request)
+
+    session.send(again(request))
+
+    assert server.header("X-Request-Id") == [f"{span.context.span_id:016x}" for span in telemetry.spans]
+
+
+@pytest.mark.parametrize("suppress", [suppress_instrumentation, suppress_http_instrumentation])
+def test_a_request_that_is_sent_again_while_instrumentation_is_suppressed_carries_nothing_of_ours(
+    instrument, server, session, suppress
+):
+    carry_everything()
+    instrument()
+    request = session.prepare_request(requests.Request("GET", server.url, headers={"X-Own": "1"}))
+    session.send(request)
+
+    with suppress():
+        session.send(request)
+
+    assert carried(server, 0) == set(FIELDS)
+    assert carried(server, 1) == set()
+    assert server.header("X-Own") == ["1", "1"]
+
+
+def test_a_request_that_a_session_sends_again_that_is_left_alone_carries_nothing_of_ours(instrument, server, session):
+    carry_everything()
+    instrument()
+    request = session.prepare_request(requests.Request("GET", server.url))
+    session.send(request)
+    RequestsInstrumentor.uninstrument_session(session)
+
+    session.send(request)
+
+    assert carried(server, 1) == set()
+
+
+def test_a_request_that_is_sent_again_by_a_session_that_was_never_told_of_carries_nothing_of_ours(
+    telemetry, server, session
+):
+    carry_everything()
+    with configure(requests.Session(), **telemetry.providers) as configured:
+        request = configured.prepare_request(requests.Request("GET", server.url))
+        configured.send(request)
+
+        session.send(request)
+
+    assert carried(server, 0) == set(FIELDS)
+    assert carried(server, 1) == set()
+
+
+def test_a_pickle_of_a_request_can_be_read_where_there_is_no_hopline(instrument, server, session):
+    instrument()
+    response = session.get(server.url)
+
+    pickled = pickle.dumps(response.request)
+
+    assert b"hopline" not in pickled
+    assert pickle.loads(pickled).headers["X-Request-Id"] == server.header("X-Request-Id")[0]
+
+
+def test_each_host_is_decided_on_again_where_a_redirect_comes_back(instrument, server):
+    carry_everything()
+    instrument(propagate_trace="127.*", propagate_baggage="127.*", propagate_request_id="127.*")
+    server.redirect("/b", f"{server.url}/c")
+
+    requests.get(server.redirect("/a", f"http://localhost:{server.port}/b"))
+
+    assert [carried(server, hop) for hop in range(3)] == [set(FIELDS), set(), set(FIELDS)]
+
+
+def test_a_redirect_to_an_excluded_url_that_is_to_carry_nothing_carries_nothing_of_ours(instrument, telemetry, server):
+    carry_everything()
+    instrument(excluded_urls="/b$", propagate_to_excluded=False)
+    server.redirect("/b", "/c")
+
+    requests.get(server.redirect("/a", "/b"))
+
+    assert [carried(server, hop) for hop in range(3)] == [set(FIELDS), set(), set(FIELDS)]
+    assert [span.attributes["url.full"] for span in telemetry.spans] == [f"{server.url}/a", f"{server.url}/c"]

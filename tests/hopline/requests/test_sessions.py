@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import threading
 import weakref
 
 import pytest
 import requests
 from opentelemetry import trace
+from requests.adapters import BaseAdapter
 
 import hopline
 from hopline import Context
-from hopline.requests import clear, configure, get_session
+from hopline.http.client import ClientTelemetry
+from hopline.requests import RequestsInstrumentor, _sessions, clear, configure, get_session
+from hopline_statsd.listener import StatsdListener
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +184,203 @@ def test_configuring_without_a_provider_breaks_nothing(server, session):
 def test_an_argument_that_cannot_be_used_is_refused(session):
     with pytest.raises(ValueError, match="not a host pattern"):
         configure(session, propagate_trace="a b")
+
+
+@pytest.mark.parametrize("hook", [lambda request: True, lambda request: request.headers, lambda request: [request]])
+def test_what_a_request_hook_returns_that_is_no_request_is_not_sent(server, session, hook):
+    configure(session, pre_request=hook)
+
+    assert session.get(server.url).text == "ok"
+
+
+def test_a_request_that_a_hook_has_put_in_place_is_the_one_that_is_told_of(telemetry, server, session):
+    def elsewhere(request):
+        return requests.Request("POST", f"{server.url}/elsewhere").prepare()
+
+    seen = []
+    configure(
+        session,
+        pre_request=elsewhere,
+        post_request=lambda request, result: seen.append((request.url, result.status_code)),
+        **telemetry.providers,
+    )
+
+    session.get(f"{server.url}/here")
+
+    assert telemetry.span.name == "POST"
+    assert telemetry.span.attributes["url.full"] == f"{server.url}/elsewhere"
+    assert seen == [(f"{server.url}/elsewhere", 200)]
+    assert server.header("traceparent")[0].split("-")[2] == f"{telemetry.span.context.span_id:016x}"
+
+
+def test_a_hook_after_each_send_is_given_an_exception_that_is_no_error(session):
+    class Interrupted(BaseAdapter):
+        def send(self, request, **kwargs):
+            raise KeyboardInterrupt
+
+        def close(self):
+            pass
+
+    seen = []
+    session.mount("mock://", Interrupted())
+    configure(session, post_request=lambda request, result: seen.append(type(result)))
+
+    with pytest.raises(KeyboardInterrupt):
+        session.get("mock://host/")
+
+    assert seen == [KeyboardInterrupt]
+
+
+def test_a_session_set_up_without_a_word_is_told_of_as_all_are_while_all_are(instrument, telemetry, server):
+    session = get_session()
+    hooked = []
+    instrument(request_hook=lambda span, request: hooked.append(request.url))
+
+    session.get(f"{server.url}/during")
+    RequestsInstrumentor().uninstrument()
+    session.get(f"{server.url}/after")
+
+    assert hooked == [f"{server.url}/during"]
+    assert telemetry.span.attributes["url.full"] == f"{server.url}/during"
+    assert None not in server.header("X-Request-Id")
+
+
+def test_a_session_set_up_while_all_are_told_of_carries_ids_afterwards_too(instrument, telemetry, server, session):
+    instrument()
+    configure(session)
+
+    RequestsInstrumentor().uninstrument()
+    session.get(server.url)
+
+    assert telemetry.spans == []
+    assert server.header("X-Request-Id") != [None]
+
+
+def test_sessions_set_up_without_a_word_share_what_they_are_told_to(telemetry, server, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "hopline.requests._instrumentation.ClientTelemetry", lambda *args: made.append(args) or ClientTelemetry(*args)
+    )
+
+    get_session()
+    sessions = [in_a_thread(get_session) for _ in range(3)]
+
+    assert len(made) == 1
+    assert len(sessions) == 3
+
+
+STATSD = """
+import sys
+import hopline, requests
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from hopline.requests import RequestsInstrumentor, configure, get_session
+from hopline_statsd import StatsdConfig, StatsdSpanProcessor
+processor = StatsdSpanProcessor(StatsdConfig(endpoint="{endpoint}", prefix="my.prefix"))
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(processor)
+hopline.Context.new("abc")
+{instrument}
+hopline.register_host_name("127.0.0.1:{port}", "billing")
+{session}.get("{url}")
+processor.force_flush()
+"""
+
+
+@pytest.mark.parametrize("instrument", ["", "RequestsInstrumentor().instrument()"], ids=["alone", "with all"])
+@pytest.mark.parametrize("session", ["get_session()", "configure(requests.Session())"])
+def test_a_session_is_one_statsd_timer_and_one_id_with_and_without_global_instrumentation(
+    server, run_python, instrument, session
+):
+    with StatsdListener() as statsd:
+        run_python(
+            STATSD.format(
+                endpoint=statsd.endpoint, instrument=instrument, session=session, url=server.url, port=server.port
+            )
+        )
+
+        assert statsd.wait_for(2)
+        assert [line.split(":")[0] for line in statsd.lines] == [
+            "my.prefix.requests.billing.GET.200",
+            "my.prefix.requests.billing.connections",
+        ]
+    assert re.fullmatch("[0-9a-f]{16}-abc", server.header("X-Request-Id")[0])
+
+
+def test_the_sessions_of_a_greenlet_that_has_ended_are_closed(server, run_python):
+    output = run_python(
+        f"""
+        import gc
+        from gevent import monkey
+        monkey.patch_all()
+        import gevent, requests
+        from hopline.requests import get_session
+
+        closed = []
+
+        class Own(requests.Session):
+            def close(self):
+                closed.append(self)
+                super().close()
+
+        def job():
+            get_session(Own).get("{server.url}")
+            gevent.sleep(0)
+            return get_session(Own) is get_session(Own)
+
+        greenlets = [gevent.spawn(job) for _ in range(3)]
+        print([greenlet.get() for greenlet in greenlets])
+        del greenlets[:]
+        gevent.sleep(0)
+        gc.collect()
+        print(len(closed))
+        """
+    )
+
+    assert output == "[True, True, True]\n3\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_use_the_connections_of_its_parent(server, run_python):
+    output = run_python(
+        f"""
+        import os
+        from hopline.requests import get_session
+
+        get_session().get("{server.url}")
+        child = os.fork()
+        if child == 0:
+            get_session().get("{server.url}")
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        get_session().get("{server.url}")
+        """
+    )
+
+    assert output == "0\n"
+    parent, child, again = (request.peer for request in server.received)
+    assert parent == again != child
+
+
+def test_threads_that_come_first_both_keep_their_session(monkeypatch):
+    together, real = threading.Barrier(2), threading.local
+    kept = []
+
+    def local():
+        together.wait(10)
+        return real()
+
+    def first():
+        session = get_session()
+        together.wait(10)
+        kept.append(get_session() is session)
+
+    _sessions._local.forget()
+    monkeypatch.setattr(_sessions.threading, "local", local)
+    threads = [threading.Thread(target=first) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert kept == [True, True]

@@ -30,7 +30,9 @@ def test_a_span_has_the_required_and_recommended_attributes(instrument, telemetr
 
     attributes = dict(telemetry.span.attributes)
     assert {name: attributes[name] for name in attributes if not name.startswith("hopline.")} == {
+        "http.request.body.size": 5,
         "http.request.method": "POST",
+        "http.response.body.size": 2,
         "http.response.status_code": 200,
         "network.peer.address": "127.0.0.1",
         "network.peer.port": server.port,
@@ -88,6 +90,18 @@ def test_an_exception_that_names_the_url_does_not_give_its_secrets_away(instrume
         requests.get(f"http://127.0.0.1:{unused_port}/?sig=SECRET")
 
     assert "SECRET" not in telemetry.span.to_json()
+
+
+@pytest.mark.parametrize("credentials", ["me:secret", "secret", "me:se@cret"])
+def test_an_exception_that_names_the_url_does_not_give_its_credentials_away(instrument, telemetry, credentials):
+    instrument()
+
+    with pytest.raises(requests.exceptions.InvalidSchema, match=r"example\.com"):
+        requests.get(f"ftp://{credentials}@example.com/?sig=abc")
+
+    described = telemetry.span.status.description
+    assert "REDACTED@example.com/?sig=REDACTED" in described
+    assert "secret" not in described.replace("@", "")
 
 
 def test_credentials_and_signatures_in_the_url_are_redacted(instrument, telemetry, server):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import subprocess
 import sys
 import textwrap
 import threading
+from operator import attrgetter
 
+import gevent
 import pytest
 import requests
+from requests_toolbelt import threaded as toolbelt
 
 from hopline import Context
 from hopline.requests import threaded
 from hopline.requests.threaded import pool
+from hopline_statsd.listener import StatsdListener
 from tests.loopback import Answer
+from tests.servers import wait_until
 
 
 def test_map_makes_all_requests(server):
@@ -233,3 +239,223 @@ def test_ctrl_c_ends_promptly_and_begins_no_further_job(server):
 
     assert finished.stdout == "interrupted\n"
     assert len(server.received) == 2
+
+
+# As the manual of requests-toolbelt has them, and what they print there. The package is the one thing that differs.
+TOOLBELT_PROGRAMS = {
+    "map": (
+        """
+        from hopline.requests import threaded
+
+        urls_to_get = [{{"url": f"{url}/{{n}}", "method": "GET"}} for n in range(3)]
+        responses, errors = threaded.map(urls_to_get, num_processes=10)
+        print(sorted((r.request_kwargs["url"], r.status_code, r.json()) for r in responses), list(errors))
+        """,
+        "[('{url}/0', 200, {{}}), ('{url}/1', 200, {{}}), ('{url}/2', 200, {{}})] []",
+    ),
+    "urls": (
+        """
+        from hopline.requests.threaded import pool
+
+        urls = [f"{url}/{{n}}" for n in range(2)]
+        p = pool.Pool.from_urls(urls)
+        p.join_all()
+        for response in sorted(p.responses(), key=lambda r: r.url):
+            print("GET {{}}. Returned {{}}.".format(response.request_kwargs["url"], response.status_code))
+        """,
+        "GET {url}/0. Returned 200.\nGET {url}/1. Returned 200.",
+    ),
+    "queue": (
+        """
+        import queue
+        from hopline.requests.threaded import pool
+
+        jobs = queue.Queue()
+        for n in range(3):
+            jobs.put({{"method": "POST", "url": "{url}", "data": str(n)}})
+        p = pool.Pool(jobs)
+        p.join_all()
+        jobs.join()
+        print(sorted(response.request.body for response in p.responses()), p.get_response(), p.get_exception())
+        """,
+        "['0', '1', '2'] None None",
+    ),
+    "retry": (
+        """
+        from hopline.requests.threaded import pool
+
+        p = pool.Pool.from_urls(["http://127.0.0.1:{unused}/", "{url}"])
+        p.join_all()
+        errors = list(p.exceptions())
+        print([(e.request_kwargs["url"], type(e.exception).__name__, e.request.url) for e in errors])
+        new_pool = pool.Pool.from_exceptions(errors, num_processes=1)
+        new_pool.join_all()
+        print(len(list(p.responses())), len(list(new_pool.responses())), len(list(new_pool.exceptions())))
+        """,
+        "[('http://127.0.0.1:{unused}/', 'ConnectionError', 'http://127.0.0.1:{unused}/')]\n1 0 1",
+    ),
+    "session": (
+        """
+        import requests
+        from hopline.requests import threaded
+
+        class Own(requests.Session):
+            pass
+
+        def initialize_session(session):
+            print(type(session).__name__)
+            session.headers["X-Seen"] = "by initializer"
+            return session
+
+        def authenticate(session):
+            session.auth = ("me", "secret")
+            return session
+
+        pool = threaded.pool.Pool.from_urls(
+            ["{url}"], {{"method": "PUT"}}, session=Own, num_processes=1,
+            initializer=initialize_session, auth_generator=authenticate,
+        )
+        pool.join_all()
+        (response,) = pool.responses()
+        request = response.request
+        print(request.method, request.headers["X-Seen"], request.headers["Authorization"])
+        print(isinstance(response, threaded.pool.ThreadResponse), type(response.response).__name__)
+        """,
+        "Own\nPUT by initializer Basic bWU6c2VjcmV0\nTrue Response",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", TOOLBELT_PROGRAMS)
+def test_a_program_for_requests_toolbelt_runs_with_only_the_import_changed(server, unused_port, capsys, program):
+    source, printed = TOOLBELT_PROGRAMS[program]
+    for path in ("/0", "/1", "/2"):
+        server.answer(path, Answer(body=b"{}"))
+
+    exec(textwrap.dedent(source).format(url=server.url, unused=unused_port), {})
+
+    assert capsys.readouterr().out.strip() == printed.format(url=server.url, unused=unused_port)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "map",
+        *("pool.Pool", "pool.Pool.from_urls", "pool.Pool.from_exceptions", "pool.Pool.join_all"),
+        *("pool.Pool.responses", "pool.Pool.exceptions", "pool.Pool.get_response", "pool.Pool.get_exception"),
+        *("pool.ThreadResponse", "pool.ThreadException"),
+    ],
+)
+def test_whatever_requests_toolbelt_takes_is_taken_here(path):
+    theirs, ours = (inspect.signature(attrgetter(path)(package)).parameters for package in (toolbelt, threaded))
+
+    assert [(each.name, each.kind) for each in ours.values()][: len(theirs)] == [
+        (each.name, each.kind) for each in theirs.values()
+    ]
+
+
+def test_an_initializer_may_set_up_the_session_and_return_nothing(server):
+    responses, _ = threaded.map(
+        [{"method": "GET", "url": server.url}] * 3,
+        initializer=lambda session: session.headers.update({"X-Initialized": "1"}),
+    )
+
+    assert len(list(responses)) == 3
+    assert server.header("X-Initialized") == ["1"] * 3
+
+
+@pytest.mark.parametrize("error", [SystemExit, gevent.Timeout, MemoryError])
+def test_nothing_that_a_job_raises_stops_the_others(server, error):
+    def raising(*_, **__):
+        raise error
+
+    responses, exceptions = threaded.map(
+        [
+            {"method": "GET", "url": server.url, "hooks": {"response": raising}},
+            {"method": "GET", "url": server.url},
+        ],
+        num_processes=1,
+    )
+
+    assert [type(each.exception) for each in exceptions] == [error]
+    assert [response.status_code for response in responses] == [200]
+
+
+def test_map_takes_whatever_yields_dictionaries(server):
+    responses, _ = threaded.map({"method": "GET", "url": f"{server.url}/{n}"} for n in range(3))
+
+    assert len(list(responses)) == 3
+
+
+def test_each_job_has_the_extras_and_the_deadline_of_whoever_submits_it(server):
+    seen = []
+    Context.new("abc")
+    Context.set_relative_deadline(60_000)
+
+    with Context.logging(user="ada"):
+        jobs = pool.Pool.from_urls(
+            [server.url],
+            {"hooks": {"response": lambda *_, **__: seen.append((Context.logging.extras["user"], Context.deadline))}},
+        )
+    jobs.join_all()
+
+    assert seen == [("ada", Context.deadline)]
+
+
+def test_the_connections_of_a_pool_are_closed(server):
+    pool.Pool.from_urls([server.url] * 4, num_processes=2).join_all()
+
+    wait_until(lambda: not server.open_connections, "the connections are closed")
+
+
+def test_a_pool_is_told_of_in_statsd_without_global_instrumentation(server, run_python):
+    with StatsdListener() as statsd:
+        run_python(
+            f"""
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import TracerProvider
+            from hopline.requests.threaded import pool
+            from hopline_statsd import StatsdConfig, StatsdSpanProcessor
+            processor = StatsdSpanProcessor(StatsdConfig(endpoint="{statsd.endpoint}", prefix="p"))
+            trace.set_tracer_provider(TracerProvider())
+            trace.get_tracer_provider().add_span_processor(processor)
+            pool.Pool.from_urls(["{server.url}"] * 3, num_processes=1).join_all()
+            processor.force_flush()
+            """
+        )
+
+        assert statsd.wait_for(4)
+        names = [line.split(":")[0] for line in statsd.lines]
+        assert names.count("p.requests.127-0-0-1.GET.200") == 3
+
+
+def test_a_pool_works_in_greenlets(server, run_python):
+    output = run_python(
+        f"""
+        from gevent import monkey
+        monkey.patch_all()
+        from hopline import Context
+        from hopline.requests import threaded
+        Context.new("abc")
+        responses, exceptions = threaded.map([{{"method": "GET", "url": "{server.url}"}}] * 5, num_processes=3)
+        print(len(list(responses)), len(list(exceptions)))
+        """
+    )
+
+    assert output == "5 0\n"
+    assert {header.partition("-")[2] for header in server.header("X-Request-Id")} == {"abc"}
+
+
+def test_a_bar_counts_what_failed(server, unused_port, capsys):
+    urls = [server.url, f"http://127.0.0.1:{unused_port}/"]
+
+    pool.Pool.from_urls(urls, num_processes=1, progress=threaded.tqdm_progress()).join_all()
+
+    assert "2/2" in capsys.readouterr().err.rpartition("\r")[2]
+
+
+def test_a_bar_without_tqdm_says_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+
+    with pytest.raises(ImportError, match="tqdm"):
+        threaded.tqdm_progress()

@@ -78,6 +78,16 @@ def test_the_length_of_a_file_is_the_declared_one(wrap, access):
     assert access.records[0].length == 4
 
 
+def test_the_length_of_a_file_that_declares_none_is_not_known(wrap, access):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
+
+    Gateway(wrap(app), **{"wsgi.file_wrapper": FileWrapper}).serve()
+
+    assert access.records[0].length is None
+
+
 def test_a_request_that_fails_is_told_as_a_500(wrap, access):
     def app(environ, start_response):
         raise RuntimeError

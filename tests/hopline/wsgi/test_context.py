@@ -16,7 +16,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import hopline
-from hopline import Context
+from hopline import Context, _serving
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 from hopline.request_id import is_valid
 from tests.gateway import Gateway, hello
@@ -334,3 +334,45 @@ def test_serving_a_request_does_not_import_requests(run_python):
     )
 
     assert said.split() == ["True", "False"]
+
+
+def test_in_a_servers_turn_the_context_stays_until_its_end(wrap):
+    def turn():
+        Gateway(wrap(hello), HTTP_X_REQUEST_ID="abc").serve()
+        return Context.request_id
+
+    assert _serving.in_a_turn(turn, None, (), {}) == "abc"
+    assert Context.request_id is None
+
+
+def test_of_two_requests_in_one_turn_each_has_its_own_context_and_trace(wrap, telemetry):
+    def app(environ, start_response):
+        seen.append((Context.request_id, dict(Context.logging.extras)))
+        Context.logging.push(user="ada")
+        return hello(environ, start_response)
+
+    def turn():
+        for request_id in ("one", "two"):
+            Gateway(wrap(app), HTTP_X_REQUEST_ID=request_id).serve()
+
+    seen = []
+    _serving.in_a_turn(turn, None, (), {})
+
+    assert seen == [("one", {}), ("two", {})]
+    first, second = telemetry.spans
+    assert first.context.trace_id != second.context.trace_id
+    assert second.parent is None
+
+
+def test_what_an_application_serves_within_a_turn_leaves_nothing_behind(wrap, telemetry):
+    def app(environ, start_response):
+        with telemetry.tracer.start_as_current_span("client"):
+            Gateway(wrap(hello), HTTP_X_REQUEST_ID="inner").serve()
+            seen.append(Context.request_id)
+        return hello(environ, start_response)
+
+    seen = []
+    _serving.in_a_turn(Gateway(wrap(app), HTTP_X_REQUEST_ID="outer").serve, None, (), {})
+
+    assert seen == ["outer"]
+    assert len(telemetry.spans) == 3

@@ -14,7 +14,8 @@ from hopline.wsgi import RequestContextMiddleware, WsgiInstrumentor
 from tests.collector import Collector
 from tests.gateway import hello
 from tests.programs import Program, environment, instrumented, run
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
+from tests.sites import log_lines
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
@@ -77,6 +78,23 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
     ]
     assert {(span["hopline.request_id"], span["client.address"]) for span in spans} == {("abc", "127.0.0.1")}
     assert "hopline:" not in said
+
+
+@pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn sync", "gunicorn gthread"])
+def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
+    port = free_port()
+    command = [part.format(port=port) for part in SERVERS[server]]
+    settings = environment("http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none", SITE_LOGS="1")
+    logger = "gunicorn.error" if "gunicorn" in server else server
+
+    with Program(instrumented(*command), settings, port) as program:
+        get(port, "/")  # by then it has said all that it says when it starts
+        said_before = len(program.output)
+        status_of(port, "/boom")
+        wait_until(lambda: "RuntimeError: boom" in program.output, "the server logs the exception")
+        said = program.output[said_before:]
+
+    assert set(log_lines.ids_of(logger, said)) == {"abc"}
 
 
 def test_the_servers_are_patched_only_where_they_are_imported(run_python):

@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import os
 import sys
+import time
 
 from hopline_statsd import StatsdClient, StatsdConfig
 
@@ -39,12 +40,22 @@ def fork_with(fork, client: StatsdClient, name: str) -> int:
         os._exit(0 if client.stats().lines == 100 else 1)
 
 
+def let_the_background_thread_sleep(client: StatsdClient) -> None:
+    """A fork behind Python's back, while a thread asks for the interpreter's lock, can leave that lock torn."""
+    flusher = client._sender._flusher
+    assert flusher is not None
+    assert flusher.call(lambda: True, 10.0)
+    time.sleep(0.1)
+
+
 def main(how: str) -> None:
     client = make_client()
     client.increment("sent.before")
     client.flush()
     for number in range(10):
         client.increment(f"waiting.{number}")
+    if how == "c":
+        let_the_background_thread_sleep(client)
     if how in ("fork", "c"):
         fork = os.fork if how == "fork" else ctypes.PyDLL(None).fork
         pids = [fork_with(fork, client, f"child{index}") for index in range(3)]

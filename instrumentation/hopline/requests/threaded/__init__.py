@@ -6,7 +6,7 @@ id and trace of whoever asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hopline.requests.threaded.pool import JobQueue, Pool, ThreadException, ThreadResponse
@@ -16,7 +16,7 @@ __all__ = ["JobQueue", "Pool", "ThreadException", "ThreadResponse", "map", "tqdm
 
 
 def map(  # noqa: A001 - the interface's own name
-    requests: Sequence[Mapping[str, Any]], **kwargs: Any
+    requests: Iterable[Mapping[str, Any]], **kwargs: Any
 ) -> tuple[Iterator[ThreadResponse], Iterator[ThreadException]]:
     """Make the requests and wait until all are done.
 
@@ -30,6 +30,7 @@ def map(  # noqa: A001 - the interface's own name
     Raises:
         ValueError: if ``requests`` is empty or holds anything but mappings.
     """
+    requests = list(requests or ())
     if not requests or not all(isinstance(request, Mapping) for request in requests):
         raise ValueError("map expects a list of dictionaries")
     kwargs["job_queue"] = jobs = JobQueue()

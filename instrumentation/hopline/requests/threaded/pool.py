@@ -62,7 +62,7 @@ class ThreadException:
         exception: the exception.
     """
 
-    def __init__(self, request_kwargs: Job, exception: Exception) -> None:
+    def __init__(self, request_kwargs: Job, exception: BaseException) -> None:
         self.request_kwargs = request_kwargs
         self.exception = exception
 
@@ -77,8 +77,8 @@ class Pool:
 
     Args:
         job_queue: the jobs, each the keyword arguments of ``Session.request``; all must be there by now.
-        initializer: called with each new session; returns the session to use.
-        auth_generator: called with what ``initializer`` returned; returns the session to use.
+        initializer: called with each new session; returns the session to use, or None to use that one.
+        auth_generator: called with what ``initializer`` returned; returns the session to use, or None as well.
         num_processes: the number of threads, at most one for each job; by default one for each processor.
         session: makes a session, ``requests.Session`` by default.
         progress: called after each job with the numbers of jobs done and failed, and of all.
@@ -181,7 +181,7 @@ class Pool:
     def _make(self, session: Session, job: Job) -> None:
         try:
             response = session.request(**job)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the job's result
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the job's result, and others follow
             self._exceptions.put(ThreadException(job, error))
             self._count(done=0, failed=1)
         else:
@@ -203,7 +203,8 @@ def _new_session(make: Callable[[], Any] | None, steps: Iterable[Callable[[Any],
         make = Session
     session = make()
     for step in steps:
-        session = step(session)
+        returned = step(session)
+        session = session if returned is None else returned
     return configure(session)
 
 
