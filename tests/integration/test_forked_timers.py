@@ -14,6 +14,8 @@ from tests.loopback import LoopbackServer
 from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
 
+pytestmark = pytest.mark.processes
+
 FORKING = """
 import multiprocessing, sys
 import requests

@@ -9,6 +9,9 @@ from tests.instrumented import ROOT
 from tests.loopback import LoopbackServer
 from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
+import pytest
+
+pytestmark = pytest.mark.processes
 
 
 def test_a_request_is_followed_through_the_example_application():
