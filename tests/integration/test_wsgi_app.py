@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 
+import pytest
+
 from tests.collector import Collector
 from tests.instrumented import ROOT
 from tests.loopback import LoopbackServer
 from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
-import pytest
 
 pytestmark = pytest.mark.processes
 
