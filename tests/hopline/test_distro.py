@@ -18,6 +18,8 @@ from hopline_statsd.listener import StatsdListener
 from tests.instrumented import INSTRUMENT, fetch, run_code
 from tests.loopback import Answer
 
+pytestmark = pytest.mark.processes
+
 HEAVY = ("ssl", "urllib3", "requests", "aiohttp", "celery", "gevent")
 
 

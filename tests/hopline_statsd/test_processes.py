@@ -12,6 +12,8 @@ import pytest
 from hopline_statsd import StatsdClient, StatsdConfig, forks
 from hopline_statsd.listener import StatsdListener
 
+pytestmark = pytest.mark.processes
+
 DEADLINE = 60.0
 PROGRAMS = "tests.hopline_statsd.programs"
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.collector import logs_received, spans_received
 
+pytestmark = pytest.mark.processes
+
 INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
 
 
