@@ -22,6 +22,8 @@ from harness import Arm, Row, added, interleaved, median, report, show
 from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sending import send, then
 from statsd_sink import Sink
@@ -79,35 +81,41 @@ def api() -> list[Row]:
     return [Row("requests, API only (no SDK)", "added ÷ contrib's added", ratio, 0.2)]
 
 
+def on_top(meters: MeterProvider, *processors: SpanProcessor, request_id: bool) -> Arm:
+    """hopline with more processors and, when asked for, a request id that is current and propagated."""
+    providers = {"tracer_provider": sdk.tracer_provider(*processors), "meter_provider": meters}
+    trace_only = TraceContextTextMapPropagator()
+
+    def on() -> None:
+        if request_id:
+            propagate.set_global_textmap(CompositePropagator([trace_only, RequestIdPropagator()]))
+            Context.new("0123456789abcdef-order-17")
+        RequestsInstrumentor().instrument(**providers)
+
+    def off() -> None:
+        RequestsInstrumentor().uninstrument()
+        Context.clear()
+        propagate.set_global_textmap(trace_only)
+
+    return Arm(send(), on, off)
+
+
 def statsd() -> list[Row]:
     with Sink() as sink:
         config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
-        meters = sdk.meter_provider()
-        without = {"tracer_provider": sdk.tracer_provider(), "meter_provider": meters}
-        processors = (RequestIdSpanProcessor(), StatsdSpanProcessor(config))
-        with_both = {"tracer_provider": sdk.tracer_provider(*processors), "meter_provider": meters}
-        trace_only = TraceContextTextMapPropagator()
-        with_id = CompositePropagator([trace_only, RequestIdPropagator()])
-
-        def on() -> None:
-            propagate.set_global_textmap(with_id)
-            Context.new("0123456789abcdef-order-17")
-            RequestsInstrumentor().instrument(**with_both)
-
-        def off() -> None:
-            RequestsInstrumentor().uninstrument()
-            Context.clear()
-            propagate.set_global_textmap(trace_only)
-
+        meters, ids = sdk.meter_provider(), RequestIdSpanProcessor()
+        both = "with request id and statsd"
         measured = interleaved(
             {
-                "floor": Arm(sdk.by_hand(without)),
-                "hopline": instrumented(RequestsInstrumentor(), without),
-                "with request id and statsd": Arm(send(), on, off),
+                "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
+                "hopline": on_top(meters, request_id=False),
+                "with request id": on_top(meters, ids, request_id=True),
+                "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
+                both: on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
             }
         )
     show("requests, with request id and statsd", measured, "hopline")
-    extra = added(measured, "with request id and statsd", "hopline")
+    extra = added(measured, both, "hopline")
     return [Row("request id + statsd on top", "added ÷ floor", extra / median(measured, "floor"), 0.15)]
 
 
