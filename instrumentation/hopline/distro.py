@@ -30,7 +30,7 @@ from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 
 _logger = getLogger(__name__)
 
-_DISTRIBUTION = "hopline"
+_PACKAGE = "hopline"
 DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
 # Other instrumentors that measure the requests which hopline measures at the server.
@@ -112,7 +112,8 @@ def _is_disabled() -> bool:
 
 
 def _is_ours(entry_point: EntryPoint) -> bool:
-    return entry_point.dist is not None and entry_point.dist.name == _DISTRIBUTION
+    # By its module: to ask for its distribution's name parses all of that distribution's metadata, each time.
+    return entry_point.value.startswith(f"{_PACKAGE}.")
 
 
 @cache
