@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 import socket
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hopline import Context, _guard, _settings
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
+from tests import programs
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
 
@@ -92,10 +92,6 @@ def run_python() -> Callable[[str], str]:
     """Run a program in a fresh interpreter; gives what it printed."""
 
     def run(program: str) -> str:
-        finished = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout
+        return programs.run([sys.executable, "-c", textwrap.dedent(program)]).stdout
 
     return run

@@ -15,8 +15,8 @@ from hopline.cli.otlp_receiver import OtlpReceiver
 from hopline.distro import HoplineDistro, chosen_exporters
 from hopline_statsd import environment_variables as statsds
 from hopline_statsd.listener import StatsdListener
-from tests.instrumented import INSTRUMENT, fetch, run_code
 from tests.loopback import Answer
+from tests.programs import INSTRUMENT, fetch, run_code
 
 HEAVY = ("ssl", "urllib3", "requests", "aiohttp", "celery", "gevent")
 

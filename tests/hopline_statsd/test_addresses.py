@@ -7,6 +7,7 @@ import pytest
 
 from hopline_statsd import StatsdClient, StatsdConfig
 from hopline_statsd.listener import StatsdListener
+from tests.servers import wait_until
 
 DEADLINE = 10.0
 
@@ -30,18 +31,11 @@ def resolve(monkeypatch):
     return resolve
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
-
-
 def test_a_name_that_does_not_resolve_loses_nothing_but_old_lines():
     client = StatsdClient(StatsdConfig(endpoint="udp://statsd.invalid:8125", prefix="p", flush_interval=0.02))
 
     client.timing("t", 1)
-    until(lambda: client.stats().errors)
+    wait_until(lambda: client.stats().errors, "the error is counted")
 
     assert client.stats().lines == 0
     assert client.stats().dropped == {}
@@ -135,7 +129,7 @@ def test_a_look_up_that_fails_leaves_the_connection_that_works(monkeypatch, reso
         ports.clear()
 
         client.timing("two", 2)
-        until(lambda: client.stats().errors)
+        wait_until(lambda: client.stats().errors, "the error is counted")
         client.timing("three", 3)
 
         assert listener.wait_for(3)

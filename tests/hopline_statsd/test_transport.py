@@ -10,6 +10,7 @@ from hopline_statsd import StatsdClient, StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.transport import Connection, transport_for
+from tests.servers import wait_until
 
 DEADLINE = 10.0
 
@@ -21,13 +22,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def until(condition, deadline=DEADLINE):
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(params=["udp", "udp6", "unix", "unixstream", "tcp"])
@@ -126,7 +120,7 @@ def test_a_server_that_comes_up_late_gets_the_lines_that_waited(tmp_path):
     endpoint = f"unixstream://{tmp_path}/s"
     client = StatsdClient(StatsdConfig(endpoint=endpoint, prefix="p", flush_interval=0.02))
     client.timing("early", 1)
-    until(lambda: client.stats().errors)
+    wait_until(lambda: client.stats().errors, "the error is counted")
 
     with StatsdListener(endpoint) as listener:
         assert listener.wait_for(1)
@@ -281,7 +275,9 @@ def test_a_client_that_is_forgotten_sends_what_it_has(listener):
 
 
 def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
-    until(lambda: not flushers())  # those of other tests, whose clients had no time to wait for them
+    wait_until(
+        lambda: not flushers(), "no other client is left"
+    )  # those of other tests, whose clients had no time to wait for them
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     client = client_of(any_listener)
     client.timing("t", 1)
@@ -353,7 +349,7 @@ def test_where_lines_come_faster_than_they_are_taken_away_their_threads_wait(lis
     worker = threading.Thread(target=work)
     with client._sender._held(DEADLINE):
         worker.start()
-        until(lambda: len(client._entries) > client._sender._max_entries)
+        wait_until(lambda: len(client._entries) > client._sender._max_entries, "there is no more room")
     worker.join()
 
     assert client.flush()

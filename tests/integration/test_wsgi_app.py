@@ -5,9 +5,8 @@ from __future__ import annotations
 import http.client
 
 from tests.collector import Collector
-from tests.instrumented import ROOT
 from tests.loopback import LoopbackServer
-from tests.programs import Program, environment, instrumented
+from tests.programs import ROOT, Program, environment, instrumented
 from tests.servers import free_port
 
 
