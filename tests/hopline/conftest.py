@@ -11,6 +11,8 @@ import pytest
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context, _guard, _settings
@@ -64,6 +66,12 @@ def telemetry() -> Iterator[Telemetry]:
     telemetry = Telemetry()
     yield telemetry
     telemetry.shutdown()
+
+
+@pytest.fixture
+def tracer() -> Tracer:
+    """Makes spans that go nowhere."""
+    return TracerProvider(shutdown_on_exit=False).get_tracer("tests")
 
 
 @pytest.fixture

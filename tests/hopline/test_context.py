@@ -6,17 +6,11 @@ from threading import Thread
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
 
 from hopline import Context
 from hopline.context import begin, end, with_request_id
 from hopline.propagators import RequestIdPropagator
 from hopline.request_id import is_valid
-
-
-@pytest.fixture
-def tracer():
-    return TracerProvider(shutdown_on_exit=False).get_tracer(__name__)
 
 
 def sent(context=None):

@@ -3,22 +3,9 @@ import logging
 from contextlib import contextmanager
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 
 from hopline import Context
 from hopline.context import begin
-from hopline.propagators import RequestIdPropagator
-
-
-@pytest.fixture
-def tracer():
-    return TracerProvider(shutdown_on_exit=False).get_tracer(__name__)
-
-
-def sent(context=None):
-    carrier = {}
-    RequestIdPropagator().inject(carrier, context)
-    return carrier
 
 
 def extras():
