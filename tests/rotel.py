@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sysconfig
 from pathlib import Path
 
 from tests.servers import Server, accepts, free_port, wait_until
@@ -41,6 +42,10 @@ class Rotel(Server):
             "--debug-log-verbosity=detailed",
             f"--pid-file={self.folder / 'rotel.pid'}",
         ]
+
+    def environment(self) -> dict[str, str]:
+        # It is linked to the interpreter that its wheel is for.
+        return {**super().environment(), "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
 
     def is_ready(self) -> bool:
         return accepts(self._port)

@@ -100,6 +100,10 @@ class Server:
         """Write the server's files and return its command line."""
         raise NotImplementedError
 
+    def environment(self) -> dict[str, str]:
+        """Return the server's environment."""
+        return dict(os.environ)
+
     def is_ready(self) -> bool:
         """Whether it can be talked to."""
         raise NotImplementedError
@@ -107,7 +111,9 @@ class Server:
     def __enter__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(self.command(), cwd=self.folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self.command(), cwd=self.folder, env=self.environment(), stdout=log, stderr=log
+            )
         try:
             wait_until(lambda: self._has_ended() or self.is_ready(), f"{self.name} is ready")
             assert not self._has_ended(), f"{self.name} ended: {self.log.read_text(errors='replace')}"

@@ -21,6 +21,8 @@ from markdown_it import MarkdownIt
 
 from tests.loopback import Answer, LoopbackServer
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WEB = "localhost:8000"

@@ -125,16 +125,24 @@ newest_state: ContextVar[State | None] = ContextVar("hopline_newest", default=No
 
 def current(context: OtelContext | None = None) -> State | None:
     """The state that holds in ``context`` (default: the current OpenTelemetry context), or None."""
-    attached = (otel_context.get_current() if context is None else context).get(_KEY)
+    if context is None:
+        return here(otel_context.get_current())
+    attached = context.get(_KEY)
+    if not isinstance(attached, State):
+        return None
+    newest = newest_state.get()
+    return newest if newest is not None and newest.scope is attached.scope else attached
+
+
+def here(context: OtelContext) -> State | None:
+    """The state that holds here, where ``context`` is the current OpenTelemetry context, or None."""
+    attached = context.get(_KEY)
     newest = newest_state.get()
     if not isinstance(attached, State):
         # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
-        return newest if context is None and newest is not None and not newest.scope.extracted else None
-    if newest is None:
-        return attached
+        return newest if newest is not None and not newest.scope.extracted else None
     # Where one is current whose request is over, a span's block has ended in which the application began the next.
-    is_newer = _replaces(newest, attached) if context is None else newest.scope is attached.scope
-    return newest if is_newer else attached
+    return newest if newest is not None and _replaces(newest, attached) else attached
 
 
 def _replaces(newest: State, attached: State) -> bool:

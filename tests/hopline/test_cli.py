@@ -13,6 +13,8 @@ from hopline.cli import main
 from hopline.cli.otlp_receiver import OtlpReceiver
 from tests.programs import environment
 
+pytestmark = pytest.mark.processes
+
 COMMAND = [sys.executable, "-c", "from hopline.cli import main; raise SystemExit(main())"]
 
 

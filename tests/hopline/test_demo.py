@@ -11,6 +11,8 @@ import pytest
 from hopline.cli import demo, demo_processes, main
 from tests import programs
 
+pytestmark = pytest.mark.processes
+
 ORDER = [
     "└─ frontend SERVER GET /orders",
     "└─ frontend CLIENT GET",

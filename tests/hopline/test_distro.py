@@ -18,6 +18,8 @@ from hopline_statsd.listener import StatsdListener
 from tests.loopback import Answer
 from tests.programs import INSTRUMENT, fetch, run_code
 
+pytestmark = pytest.mark.processes
+
 HEAVY = ("ssl", "urllib3", "requests", "aiohttp", "celery", "gevent")
 
 

@@ -12,6 +12,8 @@ from hopline_statsd import StatsdClient, StatsdConfig, forks
 from hopline_statsd.listener import StatsdListener
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.processes
+
 DEADLINE = 60.0
 PROGRAMS = "tests.hopline_statsd.programs"
 

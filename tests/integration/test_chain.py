@@ -18,7 +18,7 @@ from tests.collector import Collector, Exported
 from tests.programs import Program, environment, instrumented
 from tests.servers import Redis, free_port
 
-pytestmark = pytest.mark.server("redis")
+pytestmark = [pytest.mark.processes, pytest.mark.server("redis")]
 
 SITE = "tests.sites.chain_site"
 SPANS = 7

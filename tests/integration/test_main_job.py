@@ -9,7 +9,7 @@ from tests.programs import fetch
 from tests.rotel import Rotel
 from tests.servers import EtsyStatsd, wait_until
 
-pytestmark = pytest.mark.server("rotel", "statsd")
+pytestmark = [pytest.mark.processes, pytest.mark.server("rotel", "statsd")]
 
 
 @pytest.fixture(scope="module")

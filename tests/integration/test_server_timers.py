@@ -17,6 +17,8 @@ from tests import asgi_gateway, gateway
 from tests.sites import frameworks_site
 from tests.sites.celery_site import make_app
 
+pytestmark = pytest.mark.processes
+
 
 class Lines:
     """A statsd server's socket, and what a tracer provider sends to it."""

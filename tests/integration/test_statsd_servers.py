@@ -8,6 +8,8 @@ from hopline_statsd import StatsdClient, StatsdConfig, StatsdSpanProcessor
 from tests.hopline_statsd.spans import CALL, end_span
 from tests.servers import Carbon, Collectd, EtsyStatsd, wait_until
 
+pytestmark = pytest.mark.processes
+
 TIMERS = 10_000
 NAME = "my.prefix.requests.somehost-com.POST.200"
 DURATIONS = [((number * 7919) % 9973) / 8 for number in range(TIMERS)]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 
+import pytest
+
 from tests.collector import Collector
 from tests.loopback import LoopbackServer
 from tests.programs import ROOT, Program, environment, instrumented
 from tests.servers import free_port
+
+pytestmark = pytest.mark.processes
 
 
 def test_a_request_is_followed_through_the_example_application():

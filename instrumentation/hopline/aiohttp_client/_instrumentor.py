@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from yarl import URL
 
-    UrlFilter = Callable[[URL], str]
+    UrlFilter = Callable[[URL], URL | str]
     RequestHook = Callable[[Span, TraceRequestStartParams], object]
     ResponseHook = Callable[[Span, TraceRequestEndParams | TraceRequestExceptionParams], object]
 
@@ -88,7 +88,7 @@ def create_trace_config(
     Such a session is told of once, in this way, also where ``AioHttpClientInstrumentor().instrument()`` tells of all.
 
     Args:
-        url_filter: makes of a request's ``yarl.URL`` the URL to record as ``url.full``.
+        url_filter: makes of a request's ``yarl.URL`` the URL to record as ``url.full``, a ``URL`` or a string.
         request_hook: called with the span and ``TraceRequestStartParams`` when a span has started, before its
             request is sent; the header in there may be changed.
         response_hook: called with the span and ``TraceRequestEndParams``, or ``TraceRequestExceptionParams``, before
@@ -145,6 +145,7 @@ def _of_text(url_filter: UrlFilter) -> Callable[[str], str]:
 
     @wraps(url_filter)
     def filtered(url: str) -> str:
-        return url_filter(URL(url, encoded=True))
+        result = url_filter(URL(url, encoded=True))
+        return str(result) if isinstance(result, URL) else result
 
     return filtered

@@ -1,70 +1,148 @@
-"""How far one attempt has come: which of its phases have begun, what was sent, and what came back."""
+"""How far one attempt has come: which of its phases have begun and how long they took, what was sent and came back."""
 
 from __future__ import annotations
 
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from hopline.http.attributes import PHASE_CONNECT, PHASE_DNS, Value
+from hopline.http.attributes import (
+    CONNECTION_REUSED,
+    DNS_CACHE_HIT,
+    PHASE_CONNECT,
+    PHASE_DNS,
+    PHASE_QUEUE,
+    REQUEST_BODY_SIZE,
+    Value,
+)
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 
+class Phase:
+    """One phase, which may begin more than once."""
+
+    __slots__ = ("_began", "_took")
+
+    def __init__(self) -> None:
+        self._began = 0
+        self._took = 0
+
+    def begin(self) -> None:
+        """It begins."""
+        self._began = perf_counter_ns()
+
+    def end(self) -> int:
+        """It ends, if it lasts.
+
+        Returns:
+            The nanoseconds that it has lasted so far.
+        """
+        if self._began:
+            self._took += perf_counter_ns() - self._began
+            self._began = 0
+        return self._took
+
+
 class Progress:
     """One attempt, as far as it has come.
 
-    Args:
-        details: the attempt's span attributes, which get the phases.
+    What the signals tell is kept as it is, and becomes span attributes once, when the attempt is over. Most requests
+    go through no more than one of the phases: what they do not set stands on the class.
 
     Attributes:
-        details: the attempt's span attributes.
+        queue: the wait for a free connection.
+        connect: the making of one, looking up the host's name included.
+        dns: the resolver's part in that.
+        reused: whether the connection came from the pool.
+        cache_hit: whether the connector knew the host's addresses.
         sent: the bytes of the request's body so far, before compression.
         response: the response, once its header is here.
         error: what came in place of the response's header.
         over: when either came, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("_running", "details", "error", "over", "response", "sent")
+    queue: Phase | None = None
+    connect: Phase | None = None
+    dns: Phase | None = None
+    reused: bool | None = None
+    cache_hit: bool | None = None
+    sent = 0
+    response: ClientResponse | None = None
+    error: BaseException | None = None
+    over: int | None = None
 
-    def __init__(self, details: dict[str, Value]) -> None:
-        self.details = details
-        self.sent = 0
-        self.response: ClientResponse | None = None
-        self.error: BaseException | None = None
-        self.over: int | None = None
-        self._running: dict[str, int] = {}
+    def wait(self) -> None:
+        """No connection is free."""
+        self.queue = self.queue or Phase()
+        self.queue.begin()
 
-    def begin(self, phase: str) -> None:
-        """A phase begins; it may do so more than once."""
-        self._running[phase] = perf_counter_ns()
+    def wait_no_more(self) -> None:
+        """A connection is free."""
+        _end(self.queue)
 
-    def end(self, phase: str) -> None:
-        """A phase ends, if it has begun."""
-        began = self._running.pop(phase, None)
-        if began is None:
-            return
-        seconds = (perf_counter_ns() - began) / 1e9
-        if phase == PHASE_CONNECT:  # aiohttp resolves the name as part of connecting
-            seconds = max(0.0, seconds - self._known(PHASE_DNS))
-        self.details[phase] = self._known(phase) + seconds
+    def make_connection(self) -> None:
+        """A connection is being made."""
+        self.connect = self.connect or Phase()
+        self.connect.begin()
 
-    def end_all(self) -> None:
-        """The attempt is over, in whatever phase it is."""
-        for phase in sorted(self._running, key=PHASE_CONNECT.__eq__):  # connecting last, for it holds the others
-            self.end(phase)
+    def connection_made(self) -> None:
+        """The connection is made, TLS included."""
+        _end(self.connect)
+        self.reused = False
 
-    def set_over(self) -> None:
-        """The response's header has come, or an error in its place."""
-        self.over = perf_counter_ns()
+    def reuse_connection(self) -> None:
+        """A connection of the pool is used."""
+        self.reused = True
 
-    def forget(self) -> None:
-        """The attempt has been told.
+    def resolve(self) -> None:
+        """The resolver is asked."""
+        self.dns = self.dns or Phase()
+        self.dns.begin()
 
-        The response refers to its exchange, and so to this: referring back would keep a response that the
-        application drops from being closed at once.
+    def resolved(self) -> None:
+        """The resolver has answered."""
+        _end(self.dns)
+
+    def find_in_cache(self) -> None:
+        """The connector knows the addresses, or is about to, for a request before this one."""
+        self.cache_hit = True
+
+    def miss_in_cache(self) -> None:
+        """The connector does not know the addresses."""
+        self.cache_hit = False
+
+    def tell(self, details: dict[str, Value]) -> None:
+        """Make span attributes of it; a phase that still lasts is cut off here.
+
+        The response and the error go: the response refers to its exchange, and so to this, and referring back would
+        keep a response that the application drops from being closed at once.
+
+        Args:
+            details: gets them.
         """
         self.response = self.error = None
+        if self.queue is not None:
+            details[PHASE_QUEUE] = self.queue.end() / 1e9
+        if self.dns is not None or self.connect is not None:
+            self._tell_connecting(details)
+        if self.reused is not None:
+            details[CONNECTION_REUSED] = self.reused
+        if self.cache_hit is not None:
+            details[DNS_CACHE_HIT] = self.cache_hit
+        if self.sent:
+            details[REQUEST_BODY_SIZE] = self.sent
 
-    def _known(self, phase: str) -> float:
-        return float(self.details.get(phase, 0.0))
+    def _tell_connecting(self, details: dict[str, Value]) -> None:
+        resolving = 0
+        if self.dns is not None:
+            resolving = self.dns.end()
+            details[PHASE_DNS] = resolving / 1e9
+        if self.connect is not None:
+            # aiohttp resolves the name as part of connecting.
+            details[PHASE_CONNECT] = max(0, self.connect.end() - resolving) / 1e9
+
+
+def _end(phase: Phase | None) -> None:
+    if phase is not None:
+        phase.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -20,28 +21,39 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """How all sessions are told of, and the patch that sees each of them make a request."""
+    """How all sessions are told of, and the patches that see each of them come, and make a request."""
 
     def __init__(self) -> None:
         self._for_all: _ForAll | None = None
-        self._patch = Patch("aiohttp.client", "ClientSession._request", self._request)
+        self._patches = (
+            Patch("aiohttp.client", "ClientSession.__init__", self._init),
+            Patch("aiohttp.client", "ClientSession._request", self._request),
+        )
 
     def instrument_all(self, telemetry: ClientTelemetry, others: Sequence[TraceConfig]) -> None:
         """Tell of every session that has no config of ours of its own, of those made earlier too.
 
         Args:
             telemetry: what they are told to.
-            others: trace configs that each of these sessions gets as well.
+            others: trace configs that each of these sessions gets as well; one of ours among them is told to in place
+                of ``telemetry``, or each request would be told twice.
         """
         self._for_all = _ForAll(telemetry, others)
-        self._patch.apply()
+        for patch in self._patches:
+            patch.apply()
 
     def uninstrument_all(self) -> None:
         """Tell of none but the sessions that have a config of their own."""
-        self._patch.remove()
+        for patch in self._patches:
+            patch.remove()
         if self._for_all is not None:
             self._for_all.end()
         self._for_all = None
+
+    def _init(self, wrapped: Callable[..., None], session: ClientSession, args: Any, kwargs: Any) -> None:
+        wrapped(*args, **kwargs)
+        if self._for_all is not None:
+            guard(self._for_all.reach, session)
 
     def _request(self, wrapped: Callable[..., Any], session: ClientSession, args: Any, kwargs: Any) -> Any:
         if self._for_all is not None:
@@ -60,20 +72,25 @@ class _ForAll:
         self._telemetry = telemetry
         self._others = tuple(others)
         self._config: HoplineTraceConfig | None = None
+        self._making = Lock()  # sessions may come in several threads at once
         self._sessions: WeakSet[ClientSession] = WeakSet()
 
     def reach(self, session: ClientSession) -> None:
-        """Have the session among those that are told of, unless it has a config of ours of its own."""
+        """Have the session among those that are told of, ours last, unless it has a config of ours of its own."""
         configs = session._trace_configs
-        if self._config in configs:
-            return
+        if not configs or configs[-1] is not self._config:
+            self._add(session, configs)
+
+    def _add(self, session: ClientSession, configs: Sequence[TraceConfig]) -> None:
         from hopline.aiohttp_client._trace_config import HoplineTraceConfig
 
-        if not any(isinstance(config, HoplineTraceConfig) for config in configs):
-            config = self._config or self._made()
-            # A list of its own: the one that the application has given may be shared, or not even be a list.
-            session._trace_configs = [*configs, *self._others, config]
-            self._sessions.add(session)
+        if any(isinstance(config, HoplineTraceConfig) and config is not self._config for config in configs):
+            return
+        config = self._config or self._made()
+        ours = (*self._others, config)
+        # A list of its own: the one that the application has given may be shared, or not even be a list.
+        session._trace_configs = [*(each for each in configs if each not in ours), *ours]
+        self._sessions.add(session)
 
     def end(self) -> None:
         """Take back what sessions have got; requests that have begun are told to their end."""
@@ -83,17 +100,23 @@ class _ForAll:
         ours = (*self._others, self._config)
         for session in list(self._sessions):
             session._trace_configs = [config for config in session._trace_configs if config not in ours]
-        self._config.telemetry = None
-        _wire().leave(self._config)
+        if self._config.telemetry is self._telemetry:
+            self._config.telemetry = None
+            _wire().leave(self._config)
 
     def _made(self) -> HoplineTraceConfig:
         from hopline.aiohttp_client._trace_config import HoplineTraceConfig
 
-        self._config = HoplineTraceConfig(self._telemetry)
-        for config in (*self._others, self._config):
-            config.freeze()  # as aiohttp does with those that a session is made with
-        _wire().use(self._config)
-        return self._config
+        with self._making:
+            if self._config is None:
+                given = (config for config in self._others if isinstance(config, HoplineTraceConfig))
+                config = next(given, None) or HoplineTraceConfig(self._telemetry)
+                self._others = tuple(each for each in self._others if each is not config)
+                for each in (*self._others, config):
+                    each.freeze()  # as aiohttp does with those that a session is made with
+                _wire().use(config)
+                self._config = config
+            return self._config
 
 
 def _wire() -> Wire:

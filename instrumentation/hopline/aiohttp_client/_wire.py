@@ -6,13 +6,15 @@ Everything here reads aiohttp's inner workings: what a version of it does not ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.aiohttp_client._exchange import Exchange, exchange_of
 from hopline.aiohttp_client._trace_config import HoplineTraceConfig
+from hopline.http.call import ClientCall
 from hopline.http.pool import PooledConnections
 
 Wrapped = Callable[..., Any]
@@ -26,7 +28,6 @@ class Wire:
         self._users: WeakSet[HoplineTraceConfig] = WeakSet()
         self._patches = (
             Patch("aiohttp.connector", "BaseConnector.connect", _connect),
-            Patch("aiohttp.connector", "BaseConnector._release", self._release),
             Patch("aiohttp.client_reqrep", "ClientResponse.start", self._start),
             Patch("aiohttp.client_proto", "ResponseHandler.connection_lost", self._connection_lost),
         )
@@ -48,21 +49,14 @@ class Wire:
         exchange = guard(exchange_of, response._traces)
         if exchange is None or exchange.call is None:
             return wrapped(*args, **kwargs)
-        guard(self._take, exchange, *args, **kwargs)
+        guard(self._take, exchange.call, *args, **kwargs)
         return _answered(exchange, response, wrapped(*args, **kwargs))
 
-    def _take(self, exchange: Exchange, connection: Any) -> None:
-        if exchange.call is not None:
-            self._pool.take(exchange.call, connection.protocol)
-
-    def _release(self, wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
-        result = wrapped(*args, **kwargs)
-        guard(self._released, *args, **kwargs)
-        return result
-
-    def _released(self, key: object, protocol: Any, **_: object) -> None:
-        if protocol.is_connected():
-            self._pool.give_back(protocol)
+    def _take(self, call: ClientCall, connection: Any) -> None:
+        protocol = connection.protocol
+        opened = self._pool.take(call, protocol)
+        if opened.ask is None:
+            opened.ask = partial(_is_in_use, ref(connection._connector), ref(protocol))
 
     def _connection_lost(self, wrapped: Wrapped, protocol: object, args: Any, kwargs: Any) -> Any:
         guard(self._pool.forget, protocol)
@@ -88,6 +82,12 @@ async def _answered(exchange: Exchange, response: Any, started: Any) -> Any:
         raise
     guard(exchange.answer, response)
     return result
+
+
+def _is_in_use(connector: Callable[[], Any], protocol: Callable[[], object]) -> bool:
+    """Whether a request has the connection; the connector knows, and is only asked when metrics are collected."""
+    owner = connector()
+    return owner is not None and protocol() in owner._acquired
 
 
 def _peer_of(protocol: Any) -> object:

@@ -64,7 +64,13 @@ class ClientTelemetry:
         self._injection: Injection | None = None
 
     def start(
-        self, method: str, url: str, headers: Headers, request: object, template: str | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        request: object,
+        template: str | None = None,
+        context: Context | None = None,
     ) -> ClientCall | None:
         """Start a call: its span starts and ``headers`` get what is propagated.
 
@@ -74,12 +80,14 @@ class ClientTelemetry:
             headers: the header that will be sent, changed in place.
             request: the library's own request, for the hooks.
             template: the URL's template, where the call itself names one.
+            context: the current context, where it is known already.
 
         Returns:
             The call, or None if there is nothing to tell: instrumentation is suppressed, the URL excluded, or there
             is nobody to tell it to, as long as the application sets no provider.
         """
-        context = get_current()
+        if context is None:
+            context = get_current()
         if context and _is_suppressed(context):
             withdraw(headers)
             return None

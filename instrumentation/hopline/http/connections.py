@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
+from hopline._guard import guard
 from hopline.destinations import Destination
 from hopline.http.attributes import Value, origin_attributes
 from hopline.http.live import LiveCount
@@ -16,16 +17,34 @@ from hopline.http.live import LiveCount
 _STATE = "http.connection.state"
 
 
-class _Open:
-    """One open connection."""
+class OpenConnection:
+    """One open connection.
 
-    __slots__ = ("active", "attributes", "opened", "peer")
+    Args:
+        destination: where the request goes that it was opened for.
+        peer: the span attributes that tell its other end.
+
+    Attributes:
+        attributes: those that its metrics have.
+        peer: the span attributes that tell its other end.
+        active: whether a request uses it, as its library room has said last.
+        ask: tells the same when metrics are collected, where a library room does not say so.
+        opened: when it was established, in nanoseconds of the performance counter.
+    """
+
+    __slots__ = ("active", "ask", "attributes", "opened", "peer")
 
     def __init__(self, destination: Destination, peer: Mapping[str, Value]) -> None:
         self.attributes = origin_attributes(destination)
         self.peer = peer
         self.active = True
+        self.ask: Callable[[], bool] | None = None
         self.opened = perf_counter_ns()
+
+    def state(self) -> str:
+        """The value of ``http.connection.state``."""
+        active = self.active if self.ask is None else guard(self.ask)
+        return "active" if active else "idle"
 
 
 class Connections:
@@ -41,7 +60,7 @@ class Connections:
     __slots__ = ("_count", "_duration", "_open")
 
     def __init__(self, meter: Meter) -> None:
-        self._open: WeakKeyDictionary[object, _Open] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[object, OpenConnection] = WeakKeyDictionary()
         self._duration = meter.create_histogram(
             "http.client.connection.duration",
             unit="s",
@@ -56,28 +75,19 @@ class Connections:
             self._states,
         )
 
-    def opened(self, connection: object, destination: Destination, peer: object) -> None:
+    def opened(self, connection: object, destination: Destination, peer: object) -> OpenConnection:
         """A connection was established, and a request is about to use it.
 
         Args:
             connection: the library's own object for it.
             destination: where the request goes.
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
+
+        Returns:
+            What is known of it, for its library room to say when it is used.
         """
-        self._open[connection] = _Open(destination, peer_attributes(peer))
-
-    def peer(self, connection: object) -> Mapping[str, Value]:
-        """The span attributes that tell the other end of the connection."""
-        known = self._open.get(connection)
-        return {} if known is None else known.peer
-
-    def active(self, connection: object) -> None:
-        """A request uses the connection."""
-        self._mark(connection, active=True)
-
-    def idle(self, connection: object) -> None:
-        """The connection waits in its pool."""
-        self._mark(connection, active=False)
+        opened = self._open[connection] = OpenConnection(destination, peer_attributes(peer))
+        return opened
 
     def closed(self, connection: object) -> None:
         """The connection was closed; to say so again does nothing."""
@@ -89,15 +99,8 @@ class Connections:
         """Report nothing any more."""
         self._count.close()
 
-    def _mark(self, connection: object, *, active: bool) -> None:
-        known = self._open.get(connection)
-        if known is not None:
-            known.active = active
-
     def _states(self) -> list[dict[str, Value]]:
-        return [
-            {**known.attributes, _STATE: "active" if known.active else "idle"} for known in list(self._open.values())
-        ]
+        return [{**known.attributes, _STATE: known.state()} for known in list(self._open.values())]
 
 
 def peer_attributes(peer: object) -> dict[str, Value]:

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hopline.http.call import ClientCall
-from hopline.http.connections import Connections
+from hopline.http.connections import Connections, OpenConnection
 
 
 class PooledConnections:
@@ -19,30 +19,33 @@ class PooledConnections:
         peer_of: tells the address of the other end of one of the library's connections.
     """
 
-    __slots__ = ("_opened_by", "_peer_of")
+    __slots__ = ("_open", "_peer_of")
 
     def __init__(self, peer_of: Callable[[Any], object]) -> None:
         self._peer_of = peer_of
-        self._opened_by: WeakKeyDictionary[object, Connections] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[object, tuple[Connections, OpenConnection]] = WeakKeyDictionary()
 
-    def take(self, call: ClientCall, connection: object) -> None:
+    def take(self, call: ClientCall, connection: object) -> OpenConnection:
         """The call's attempt is about to use the connection, a new one or one that was in the pool."""
-        connections = self._opened_by.get(connection)
-        if connections is None:
-            connections = self._opened_by[connection] = call.telemetry.instruments.connections
-            connections.opened(connection, call.destination, self._peer_of(connection))
+        known = self._open.get(connection)
+        if known is None:
+            connections = call.telemetry.instruments.connections
+            opened = connections.opened(connection, call.destination, self._peer_of(connection))
+            self._open[connection] = connections, opened
         else:
-            connections.active(connection)
-        call.details.update(connections.peer(connection))
+            opened = known[1]
+            opened.active = True
+        call.details.update(opened.peer)
+        return opened
 
     def give_back(self, connection: object) -> None:
         """The connection waits in its pool."""
-        connections = self._opened_by.get(connection)
-        if connections is not None:
-            connections.idle(connection)
+        known = self._open.get(connection)
+        if known is not None:
+            known[1].active = False
 
     def forget(self, connection: object) -> None:
         """The connection is closed; to say so again does nothing."""
-        connections = self._opened_by.pop(connection, None)
-        if connections is not None:
-            connections.closed(connection)
+        known = self._open.pop(connection, None)
+        if known is not None:
+            known[0].closed(connection)

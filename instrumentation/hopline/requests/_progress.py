@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 
 from hopline.http.attributes import REQUEST_BODY_SIZE, Outcome
 from hopline.http.call import CALL, ClientCall
@@ -52,7 +52,12 @@ class Progress:
 
 def ongoing_progress() -> tuple[ClientCall, Progress] | tuple[None, None]:
     """The call of a session of requests that is current here, and how far it has come."""
-    call = get_current().get(CALL)
+    return progress_in(get_current())
+
+
+def progress_in(context: Context) -> tuple[ClientCall, Progress] | tuple[None, None]:
+    """The same, where the current context is known already."""
+    call = context.get(CALL)
     if type(call) is ClientCall and type(call.progress) is Progress:
         return call, call.progress
     return None, None

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.context import current
+from hopline.context import here
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress, stop
+from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress, progress_in, stop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -69,9 +69,6 @@ class Sending:
         if setup is None or setup.telemetry is None:
             guard(_withdraw, args[0] if args else kwargs.get("request"))
             return wrapped(*args, **kwargs)
-        state = current()
-        if state is not None and state.deadline is not None:
-            kwargs = in_time(kwargs)
         if setup.pre_request is None and setup.post_request is None:
             return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
@@ -99,7 +96,11 @@ class Sending:
         self, telemetry: ClientTelemetry, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any
     ) -> Response:
         request = args[0] if args else kwargs.get("request")
-        outer, progress = ongoing_progress()
+        context = get_current()
+        state = here(context)
+        if state is not None and state.deadline is not None:
+            kwargs = in_time(kwargs)
+        outer, progress = progress_in(context)
         # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
         if (
             outer is not None
@@ -112,7 +113,7 @@ class Sending:
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
             guard(stop, outer)
             return response
-        call = guard(_start, telemetry, session, request)
+        call = guard(_start, telemetry, session, request, context)
         if call is None:
             return wrapped(*args, **kwargs)
         call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
@@ -134,11 +135,13 @@ def _replaced(returned: object, request: Any) -> Any:
     return returned if hasattr(returned, "prepare_headers") else request
 
 
-def _start(telemetry: ClientTelemetry, session: Session, request: PreparedRequest) -> ClientCall | None:
+def _start(
+    telemetry: ClientTelemetry, session: Session, request: PreparedRequest, context: Context
+) -> ClientCall | None:
     # What is not a prepared request is for requests itself to refuse.
     if not hasattr(request, "body") or not isinstance(request.url, str):
         return None
-    call = telemetry.start(*line_and_header(request))
+    call = telemetry.start(*line_and_header(request), context=context)
     if call is not None:
         call.progress = Progress(session)
     return call

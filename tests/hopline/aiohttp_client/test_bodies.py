@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import io
 
 import aiohttp
 import pytest
@@ -214,6 +215,29 @@ async def test_sizes_of_bodies_are_not_measured_unasked(instrument, telemetry, s
 
     assert telemetry.points("http.client.request.body.size") == []
     assert telemetry.points("http.client.response.body.size") == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"x" * 10, "text", {"a": "b"}, io.BytesIO(b"y" * 70_000), io.BytesIO(b"z" * 3_000_000)],
+    ids=lambda data: type(data).__name__,
+)
+async def test_the_span_tells_the_bytes_that_were_sent(instrument, telemetry, site, data):
+    instrument()
+
+    async with aiohttp.ClientSession() as session, session.post(site.url, data=data):
+        pass
+
+    assert telemetry.span.attributes["http.request.body.size"] == len(site.received[0].body)
+
+
+async def test_a_request_without_a_body_tells_no_bytes(instrument, telemetry, site):
+    instrument()
+
+    async with aiohttp.ClientSession() as session, session.get(site.url):
+        pass
+
+    assert "http.request.body.size" not in telemetry.span.attributes
 
 
 async def test_a_body_that_is_streamed_up_is_counted_as_it_goes(instrument, telemetry, site):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import sys
 
 import aiohttp
@@ -11,6 +13,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import StatusCode
 
 from hopline import Context
+from hopline.aiohttp_client import create_trace_config
 from tests.resolvers import LoopbackResolver
 
 OUTCOME = "hopline.outcome"
@@ -81,17 +84,59 @@ async def cancelled_before_the_header(session, site):
     return task
 
 
-@pytest.mark.parametrize("begin", [cancelled_before_it_is_sent, cancelled_in_the_queue, cancelled_before_the_header])
+async def cancelled_while_it_sends(session, site):
+    sending = asyncio.Event()
+
+    async def endless():
+        while True:
+            yield b"x"
+            sending.set()
+            await asyncio.sleep(0.001)
+
+    # Nobody accepts: aiohttp's own server leaves the transport of such a client unclosed.
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+    task = asyncio.create_task(session._request("POST", url, data=endless()))
+    await sending.wait()
+    task.add_done_callback(lambda _: silent.close())
+    return task
+
+
+async def cancelled_in_the_tls_handshake(session, site):
+    def close(_):
+        accepted.close()
+        silent.close()
+
+    silent = socket.create_server(("127.0.0.1", 0))
+    silent.setblocking(False)
+    task = asyncio.create_task(fetch(session, f"https://127.0.0.1:{silent.getsockname()[1]}/"))
+    accepted, _ = await asyncio.get_running_loop().sock_accept(silent)
+    task.add_done_callback(close)
+    return task
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        cancelled_before_it_is_sent,
+        cancelled_in_the_queue,
+        cancelled_in_the_tls_handshake,
+        cancelled_while_it_sends,
+        cancelled_before_the_header,
+    ],
+)
 async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetry, site, begin):
     instrument()
     resolver = LoopbackResolver()
     resolver.answer_now = asyncio.Event()
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1, resolver=resolver)) as session:
+        before = get_current()
         task = await begin(session, site)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert get_current() is before
         resolver.answer_now.set()
 
     span = telemetry.spans[0]
@@ -103,6 +148,29 @@ async def test_a_cancelled_request_is_measured_and_no_error(instrument, telemetr
         telemetry.points("http.client.active_requests") == []
         or telemetry.point("http.client.active_requests").value == 0
     )
+
+
+async def test_a_request_that_a_receiver_after_ours_stops_leaves_nothing_active(telemetry, site):
+    class OwnError(Exception):
+        pass
+
+    async def stop(*_):
+        raise OwnError
+
+    users = aiohttp.TraceConfig()
+    users.on_request_start.append(stop)
+    configs = [create_trace_config(**telemetry.providers), users]
+
+    async with aiohttp.ClientSession(trace_configs=configs) as session:
+        with pytest.raises(OwnError) as raised:
+            await fetch(session, site.url)
+        del raised  # its traceback holds the request
+        gc.collect()
+        while not telemetry.spans:
+            await asyncio.sleep(0.001)
+
+    assert len(telemetry.spans) == 1
+    assert [point.value for point in telemetry.points("http.client.active_requests") if point.value] == []
 
 
 async def test_a_request_that_is_given_up_without_being_awaited_to_its_end_is_cancelled(instrument, telemetry, site):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections import Counter
 
 import aiohttp
 import pytest
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor, create_trace_config
+from hopline_statsd.config import StatsdConfig
+from hopline_statsd.listener import StatsdListener
+from hopline_statsd.processor import StatsdSpanProcessor
 from tests.resolvers import LoopbackResolver
 from tests.telemetry import Telemetry
 
@@ -158,6 +163,43 @@ async def test_a_connector_that_two_sessions_share_attributes_each_event_to_its_
     assert (len(telemetry.points(CREATED)), len(others.points(CREATED))) == (1, 0)
     assert others.point("hopline.http.client.queued").value == 1
     others.shutdown()
+
+
+async def test_each_event_of_a_shared_connector_is_one_exact_statsd_line(instrument, telemetry, site):
+    instrument()
+    connector = aiohttp.TCPConnector(limit=1, resolver=LoopbackResolver())
+    with StatsdListener() as listener:
+        processor = StatsdSpanProcessor(StatsdConfig(endpoint=listener.endpoint, prefix="shop"))
+        telemetry.tracer_provider.add_span_processor(processor)
+        async with connector:
+            first = aiohttp.ClientSession(connector=connector, connector_owner=False)
+            second = aiohttp.ClientSession(connector=connector, connector_owner=False)
+            async with first, second:
+                await asyncio.gather(*(fetch(session, site.named) for session in (first, second, second)))
+        processor.shutdown()
+        while len(listener.lines) < 8:
+            await asyncio.sleep(0.001)
+
+    counted = Counter(re.sub(r":[\d.]+\|ms$", ":…|ms", line) for line in listener.lines)
+    assert counted == {
+        "shop.requests.service-test.connections:1|c": 1,
+        "shop.requests.service-test.queued:1|c": 2,
+        "shop.requests.service-test.queue:…|ms": 2,
+        "shop.requests.service-test.GET.200:…|ms": 3,
+    }
+
+
+async def test_a_websocket_uses_its_connection_as_long_as_it_is_open(instrument, telemetry, site):
+    async def listen(request):
+        socket = aiohttp.web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        return socket
+
+    instrument()
+
+    async with aiohttp.ClientSession() as session, session.ws_connect(site.on("/ws", listen)):
+        assert states(telemetry) == {"active": 1}
 
 
 async def let_go(site):

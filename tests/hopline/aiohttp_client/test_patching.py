@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 
 import aiohttp
 import pytest
@@ -37,7 +39,7 @@ def others():
 def test_importing_the_room_imports_no_aiohttp(run_python):
     program = """
         import sys
-        import opentelemetry.instrumentation.instrumentor
+        import opentelemetry.instrumentation.instrumentor, wrapt  # which may import ssl and asyncio
         before = set(sys.modules)
         from hopline.aiohttp_client import AioHttpClientInstrumentor
         AioHttpClientInstrumentor().instrument()
@@ -57,6 +59,48 @@ def test_aiohttp_that_is_imported_later_is_patched_then(run_python):
     """
 
     assert run_python(program).strip() == "True"
+
+
+async def test_a_session_has_our_config_from_the_start(instrument):
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        assert len(session.trace_configs) == 1
+
+
+async def test_ours_stays_the_last_where_the_application_adds_one_of_its_own(instrument, telemetry, site):
+    seen = []
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        config = a_users_config(seen)
+        config.freeze()
+        session.trace_configs.append(config)
+        await fetch(session, f"{site.url}/x")
+
+        assert session.trace_configs[0] is config
+        assert len(session.trace_configs) == 2
+    assert (seen, len(telemetry.spans)) == (["/x"], 1)
+
+
+def test_sessions_that_come_in_several_threads_at_once_get_the_same_config(instrument, site):
+    together = threading.Barrier(8)
+    configs = []
+
+    async def make():
+        together.wait()
+        async with aiohttp.ClientSession() as session:
+            configs.extend(session.trace_configs)
+
+    instrument()
+    threads = [threading.Thread(target=asyncio.run, args=(make(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(configs) == 8
+    assert len(set(map(id, configs))) == 1
 
 
 async def test_sessions_made_before_are_reached(instrument, telemetry, site):
@@ -238,6 +282,20 @@ async def test_configs_for_all_sessions_are_given_to_each_and_taken_back(instrum
         await fetch(session, f"{site.url}/untold")
 
     assert seen == ["/told"]
+
+
+async def test_a_config_of_ours_that_is_given_for_all_sessions_tells_each_request_once(
+    instrument, telemetry, others, site
+):
+    config = create_trace_config(**others.providers)
+
+    for _ in range(2):
+        instrument(trace_configs=[config])
+        async with aiohttp.ClientSession() as session:
+            await fetch(session, site.url)
+        AioHttpClientInstrumentor().uninstrument()
+
+    assert (len(telemetry.spans), len(others.spans)) == (0, 2)
 
 
 async def test_a_config_that_is_made_and_dropped_leaves_nothing_behind(telemetry, site):

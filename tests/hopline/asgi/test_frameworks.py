@@ -14,6 +14,8 @@ from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
 from tests.sites import asgi_frameworks_site
 
+pytestmark = pytest.mark.processes
+
 SERVE = "import uvicorn; uvicorn.run(make_app(), port={port})"
 
 

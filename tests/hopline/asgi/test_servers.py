@@ -13,6 +13,8 @@ from tests.programs import Program, environment, instrumented
 from tests.servers import free_port, wait_until
 from tests.sites import log_lines
 
+pytestmark = pytest.mark.processes
+
 SERVERS = {
     "uvicorn": ["-m", "uvicorn", "--port={port}", "tests.sites.asgi_site:app"],
     "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "tests.sites.asgi_site:app"],

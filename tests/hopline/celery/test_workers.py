@@ -19,7 +19,7 @@ from tests.telemetry import Telemetry
 WAIT = 30
 
 # Of the client for Redis to the older Celery.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")
+pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore:Call to deprecated:DeprecationWarning")]
 NO_EXPORT_BUT_BY_FLUSHING = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 
 

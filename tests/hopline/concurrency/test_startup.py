@@ -8,6 +8,8 @@ import trustme
 from tests.collector import spans_received
 from tests.loopback import LoopbackServer
 
+pytestmark = pytest.mark.processes
+
 
 def test_nothing_that_patching_replaces_has_been_taken_before_the_program_starts(start):
     program = """

@@ -10,6 +10,8 @@ from tests import programs
 from tests.collector import logs_received, spans_received
 from tests.programs import INSTRUMENT
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def run(tmp_path, server):

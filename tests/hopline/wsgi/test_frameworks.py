@@ -15,6 +15,8 @@ from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
 from tests.sites import frameworks_site
 
+pytestmark = pytest.mark.processes
+
 SERVE = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, make_app()).serve_forever()"
 
 

@@ -17,6 +17,8 @@ from tests.programs import Program, environment, instrumented, run
 from tests.servers import free_port, wait_until
 from tests.sites import log_lines
 
+pytestmark = pytest.mark.processes
+
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
 
