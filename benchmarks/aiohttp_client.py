@@ -26,13 +26,10 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 
 import aiohttp
-from harness import Row, added, report, show
+import sdk
+from harness import Row, added, limited, report, show
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor as ContribInstrumentor
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -54,17 +51,6 @@ async def main():
     await asyncio.to_thread(sys.stdin.read)
 asyncio.run(main())
 """
-
-
-class Discarding(SpanExporter):
-    def export(self, spans: object) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
-
-
-def providers() -> dict[str, Any]:
-    tracer_provider = TracerProvider()
-    tracer_provider.add_span_processor(BatchSpanProcessor(Discarding(), max_queue_size=100_000))
-    return {"tracer_provider": tracer_provider, "meter_provider": MeterProvider([InMemoryMetricReader()])}
 
 
 @asynccontextmanager
@@ -153,7 +139,7 @@ class Way:
 
 def ways(url: str) -> dict[str, Way]:
     contrib, hopline = ContribInstrumentor(), AioHttpClientInstrumentor()
-    for_floor, for_contrib, for_hopline = providers(), providers(), providers()
+    for_floor, for_contrib, for_hopline = sdk.providers(), sdk.providers(), sdk.providers()
 
     def on_and_off() -> None:
         hopline.instrument(**for_hopline)
@@ -175,7 +161,7 @@ async def run(rounds: int, requests: int, body: int) -> dict[str, list[float]]:
         each = ways(url)
         measured: dict[str, list[float]] = {name: [] for name in each}
         await measure(url, requests)
-        for number in range(rounds):
+        for number in range(limited(rounds)):
             names = list(each)
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 each[name].on()

@@ -36,31 +36,40 @@ class Row:
         measure: what the figure is.
         value: the figure.
         target: what it should be at most.
+        note: what a reader has to know beside the figure.
     """
 
     case: str
     measure: str
     value: float
     target: float
+    note: str = ""
 
     @property
     def reached(self) -> bool:
         return self.value <= self.target
 
 
-def interleaved(arms: dict[str, Arm], rounds: int = 15, calls: int = 2000) -> dict[str, list[float]]:
+def limited(rounds: int) -> int:
+    """As many rounds as asked for, or fewer when HOPLINE_BENCH_ROUNDS says so."""
+    return min(rounds, int(os.environ.get("HOPLINE_BENCH_ROUNDS") or rounds))
+
+
+def interleaved(
+    arms: dict[str, Arm], rounds: int = 15, calls: int = 2000, clock: Callable[[], float] = process_time
+) -> dict[str, list[float]]:
     """CPU microseconds of one call, of each arm in each round; the arms take turns in being the first."""
     measured: dict[str, list[float]] = {name: [] for name in arms}
-    for number in range(-1, rounds):
+    for number in range(-1, limited(rounds)):
         names = list(arms)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            microseconds = turn(arms[name], calls)
+            microseconds = turn(arms[name], calls, clock)
             if number >= 0:  # the first round warms up
                 measured[name].append(microseconds)
     return measured
 
 
-def turn(arm: Arm, calls: int) -> float:
+def turn(arm: Arm, calls: int, clock: Callable[[], float]) -> float:
     """CPU microseconds of one call of an arm."""
     call = arm.call
     arm.on()
@@ -69,13 +78,18 @@ def turn(arm: Arm, calls: int) -> float:
             call()
         gc.collect()
         gc.disable()
-        before = process_time()
+        before = clock()
         for _ in range(calls):
             call()
-        return (process_time() - before) / calls * 1e6
+        return (clock() - before) / calls * 1e6
     finally:
         gc.enable()
         arm.off()
+
+
+def each(measured: dict[str, list[float]], parts: float) -> dict[str, list[float]]:
+    """What was measured, divided by how many things one call did."""
+    return {name: [cost / parts for cost in costs] for name, costs in measured.items()}
 
 
 def median(measured: dict[str, list[float]], name: str) -> float:
@@ -88,20 +102,27 @@ def added(measured: dict[str, list[float]], name: str, without: str = "bare") ->
     return statistics.median(more - less for more, less in pairs)
 
 
-def show(title: str, measured: dict[str, list[float]], without: str | None = "bare") -> None:
+def show(
+    title: str, measured: dict[str, list[float]], without: str | None = "bare", unit: str = "microseconds per call"
+) -> None:
     """Print what was measured."""
-    print(f"\n{title}: CPU microseconds per call, medians, Python {sys.version.split()[0]}")
+    print(f"\n{title}: CPU {unit}, medians, Python {sys.version.split()[0]}")
     for name in measured:
         extra = "" if without in (None, name) else f"   added {added(measured, name, without):8.2f}"
-        print(f"  {name:30} {median(measured, name):8.2f}{extra}")
+        print(f"  {name:38} {median(measured, name):8.2f}{extra}")
+
+
+def verdict(row: Row) -> str:
+    said = "reached" if row.reached else "MISSED"
+    note = f"; {row.note}" if row.note else ""
+    return f"  {row.case}: {row.measure} = {row.value:.2f} (target: at most {row.target:g}) {said}{note}"
 
 
 def report(rows: list[Row]) -> None:
-    """Print figures beside their targets, and append them to the file that HOPLINE_BENCH_ROWS names."""
-    for row in rows:
-        verdict = "reached" if row.reached else "MISSED"
-        print(f"  {row.case}: {row.measure} = {row.value:.2f} (target: at most {row.target:g}) {verdict}")
+    """Print figures beside their targets, or append them to the file that HOPLINE_BENCH_ROWS names."""
     path = os.environ.get("HOPLINE_BENCH_ROWS")
-    if path:
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+    if not path:
+        print(*map(verdict, rows), sep="\n")
+        return
+    with open(path, "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)

@@ -1,7 +1,8 @@
 """How much the process grows over a million calls: memory that grows with calls is a leak.
 
 Every call makes a span that is exported, a measurement that is read, a request id and a statsd line; statuses, hosts
-and methods vary as an application's do.
+and methods vary as an application's do. What waits for export is exported every few hundred calls, so that no reading
+depends on how full a queue happens to be.
 
     python benchmarks/memory.py [--calls 1000000]
 """
@@ -16,6 +17,7 @@ from itertools import cycle, islice
 import requests
 import sdk
 from harness import Row, report
+from opentelemetry.sdk.trace import TracerProvider
 from sending import session
 from statsd_sink import Sink
 
@@ -25,26 +27,34 @@ from hopline.requests import RequestsInstrumentor
 from hopline_statsd import StatsdConfig, StatsdSpanProcessor
 
 WARM_UP = 50_000
+EXPORTED_EVERY = 400  # fewer than a batch: only force_flush() empties the queue
 MIB = 1 << 20
 
 
 def resident() -> int:
     """The bytes of this process that are in memory."""
+    gc.collect()
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def call(times: int) -> None:
-    sending = session()
-    prepared = [
+def prepared_requests(sending: requests.Session) -> list[requests.PreparedRequest]:
+    return [
         sending.prepare_request(requests.Request(method, f"http://host-{number}.example.com/users/{number}"))
         for number in range(50)
         for method in ("GET", "POST")
     ]
-    for number, request in enumerate(islice(cycle(prepared), times)):
+
+
+def call(times: int, tracers: TracerProvider) -> None:
+    sending = session()
+    for number, request in enumerate(islice(cycle(prepared_requests(sending)), times)):
         if number % 10 == 0:
             Context.new()
+        if number % EXPORTED_EVERY == 0:
+            tracers.force_flush()
         sending.send(request.copy())
+    tracers.force_flush()
 
 
 def main() -> None:
@@ -53,13 +63,11 @@ def main() -> None:
     calls = parser.parse_args().calls
     with Sink() as sink:
         statsd = StatsdSpanProcessor(StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench"))
-        tracers = sdk.tracer_provider(RequestIdSpanProcessor(), statsd, queue=2048)
+        tracers = sdk.tracer_provider(RequestIdSpanProcessor(), statsd)
         RequestsInstrumentor().instrument(tracer_provider=tracers, meter_provider=sdk.meter_provider())
-        call(min(WARM_UP, calls))
-        gc.collect()
+        call(WARM_UP, tracers)
         before = resident()
-        call(calls)
-        gc.collect()
+        call(calls, tracers)
         grown = (resident() - before) / MIB
         RequestsInstrumentor().uninstrument()
         tracers.shutdown()

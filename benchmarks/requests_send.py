@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 # The same headers for everybody; request ids are a case of their own.
 CASE = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -20,12 +19,13 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
 import sdk
 from harness import Arm, Row, added, interleaved, median, report, show
-from opentelemetry import context, metrics, propagate, trace
+from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.trace import SpanKind, set_span_in_context
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sending import URL, send
+from sending import send, then
 from statsd_sink import Sink
 
 from hopline import Context
@@ -35,52 +35,18 @@ from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.processor import StatsdSpanProcessor
 
-SPAN_ATTRIBUTES = {
-    "http.request.method": "GET",
-    "server.address": "example.com",
-    "server.port": 80,
-    "url.full": URL,
-    "network.protocol.version": "1.1",
-}
-METRIC_ATTRIBUTES = {
-    "http.request.method": "GET",
-    "server.address": "example.com",
-    "server.port": 80,
-    "http.response.status_code": 200,
-    "network.protocol.version": "1.1",
-}
-
-
-def floor(providers: dict[str, object], before: Callable[[], object] = lambda: None) -> Arm:
-    tracer = trace.get_tracer("floor", tracer_provider=providers.get("tracer_provider"))
-    histogram = metrics.get_meter("floor", meter_provider=providers.get("meter_provider")).create_histogram(
-        "floor", explicit_bucket_boundaries_advisory=[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-    )
-    propagator = TraceContextTextMapPropagator()
-
-    def by_hand() -> None:
-        before()
-        span = tracer.start_span("GET", kind=SpanKind.CLIENT, attributes=SPAN_ATTRIBUTES)
-        token = context.attach(set_span_in_context(span))
-        propagator.inject({})
-        span.set_attribute("http.response.status_code", 200)
-        span.end()
-        context.detach(token)
-        histogram.record(0.01, METRIC_ATTRIBUTES)
-
-    return Arm(by_hand)
-
 
 def instrumented(instrumentor: object, providers: dict[str, object]) -> Arm:
     return Arm(send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
 
 def arms(providers: dict[str, object]) -> dict[str, Arm]:
+    by_hand = sdk.by_hand(providers)
     return {
-        "floor": floor(providers),
+        "floor": Arm(by_hand),
         "bare": Arm(send()),
         # What the same costs where it has to be done: among other code, which the processor's caches forget it for.
-        "bare, then floor": floor(providers, send()),
+        "bare, then floor": Arm(then(send(), by_hand)),
         "contrib": instrumented(ContribInstrumentor(), providers),
         "hopline": instrumented(RequestsInstrumentor(), providers),
     }
@@ -115,35 +81,41 @@ def api() -> list[Row]:
     return [Row("requests, API only (no SDK)", "added ÷ contrib's added", ratio, 0.2)]
 
 
+def on_top(meters: MeterProvider, *processors: SpanProcessor, request_id: bool) -> Arm:
+    """hopline with more processors and, when asked for, a request id that is current and propagated."""
+    providers = {"tracer_provider": sdk.tracer_provider(*processors), "meter_provider": meters}
+    trace_only = TraceContextTextMapPropagator()
+
+    def on() -> None:
+        if request_id:
+            propagate.set_global_textmap(CompositePropagator([trace_only, RequestIdPropagator()]))
+            Context.new("0123456789abcdef-order-17")
+        RequestsInstrumentor().instrument(**providers)
+
+    def off() -> None:
+        RequestsInstrumentor().uninstrument()
+        Context.clear()
+        propagate.set_global_textmap(trace_only)
+
+    return Arm(send(), on, off)
+
+
 def statsd() -> list[Row]:
     with Sink() as sink:
         config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
-        meters = sdk.meter_provider()
-        without = {"tracer_provider": sdk.tracer_provider(), "meter_provider": meters}
-        processors = (RequestIdSpanProcessor(), StatsdSpanProcessor(config))
-        with_both = {"tracer_provider": sdk.tracer_provider(*processors), "meter_provider": meters}
-        trace_only = TraceContextTextMapPropagator()
-        with_id = CompositePropagator([trace_only, RequestIdPropagator()])
-
-        def on() -> None:
-            propagate.set_global_textmap(with_id)
-            Context.new("0123456789abcdef-order-17")
-            RequestsInstrumentor().instrument(**with_both)
-
-        def off() -> None:
-            RequestsInstrumentor().uninstrument()
-            Context.clear()
-            propagate.set_global_textmap(trace_only)
-
+        meters, ids = sdk.meter_provider(), RequestIdSpanProcessor()
+        both = "with request id and statsd"
         measured = interleaved(
             {
-                "floor": floor(without),
-                "hopline": instrumented(RequestsInstrumentor(), without),
-                "with request id and statsd": Arm(send(), on, off),
+                "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
+                "hopline": on_top(meters, request_id=False),
+                "with request id": on_top(meters, ids, request_id=True),
+                "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
+                both: on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
             }
         )
     show("requests, with request id and statsd", measured, "hopline")
-    extra = added(measured, "with request id and statsd", "hopline")
+    extra = added(measured, both, "hopline")
     return [Row("request id + statsd on top", "added ÷ floor", extra / median(measured, "floor"), 0.15)]
 
 

@@ -1,7 +1,8 @@
 """Whether a call costs the same however many threads, tasks and hosts there are.
 
-CPU time that instrumentation adds to one call: by 1, 8 and 64 threads; to 1, 100 and 10,000 hosts; and in 1 and 1,000
-asyncio tasks. Each beside bare calls in the same round.
+CPU time that instrumentation adds to one call: by 1, 8 and 64 threads; to 1, 100 and 10,000 hosts, each met before;
+and in 1 and 1,000 asyncio tasks. In the same rounds, bare calls, and the floor (what the SDK costs for the same span
+and histogram, by hand): what grows there too is the interpreter's or the SDK's.
 
     python benchmarks/scale.py [threads|hosts|tasks]
 """
@@ -21,9 +22,10 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 import aiohttp
 import requests
 import sdk
+from aiohttp_client import by_hand as floor_config
 from aiohttp_client import server
-from harness import Arm, Row, added, interleaved, report, show
-from sending import session
+from harness import Arm, Row, added, each, interleaved, report, show
+from sending import send, session, then
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
 from hopline.requests import RequestsInstrumentor
@@ -31,71 +33,102 @@ from hopline.requests import RequestsInstrumentor
 FLAT = 1.10
 CALLS = 6400
 BURST = 1000
+HOSTS_IN_A_TURN = 10_000
+
+Call = Callable[[], object]
 
 
-def beside_bare(call: Callable[[], object], *, rounds: int, calls: int, aio: bool = False) -> dict[str, list[float]]:
-    """The CPU microseconds of `call`, bare and instrumented."""
-    providers = sdk.providers()
-    instrumentor = AioHttpClientInstrumentor() if aio else RequestsInstrumentor()
-    instrumented = Arm(call, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
-    return interleaved({"bare": Arm(call), "hopline": instrumented}, rounds, calls)
+def beside(case: str, sizes: dict[str, dict[str, Arm]], rounds: int, calls: int, parts: int = 1) -> list[Row]:
+    """Measure the arms of every size, all of them by turns, and compare what each adds with the first size."""
+    arms = {f"{size}: {name}": arm for size, named in sizes.items() for name, arm in named.items()}
+    measured = each(interleaved(arms, rounds, calls), parts)
+    at = {size: {name: measured[f"{size}: {name}"] for name in named} for size, named in sizes.items()}
+    for size, costs in at.items():
+        show(f"{case}, {size}", costs)
+    (first, least), *others = at.items()
+    return [row(case, f"added with {size} ÷ with {first}", costs, least) for size, costs in others]
 
 
-def rows(case: str, costs: dict[str, float]) -> list[Row]:
-    first, least = next(iter(costs.items()))
-    return [
-        Row(f"scale: {case}", f"added with {name} ÷ with {first}", cost / least, FLAT)
-        for name, cost in costs.items()
-        if name != first
-    ]
+def row(case: str, measure: str, costs: dict[str, list[float]], least: dict[str, list[float]]) -> Row:
+    ours, floor = (added(costs, name) / added(least, name) for name in ("hopline", "floor"))
+    return Row(f"scale: {case}", measure, ours, FLAT, f"the floor: {floor:.2f}")
 
 
 def by_threads() -> list[Row]:
-    costs = {}
-    for threads in (1, 8, 64):
-        with ThreadPoolExecutor(threads) as pool:
-            share = CALLS // threads
+    sizes = {f"{number} thread{'s' * (number > 1)}": arms_in_threads(number) for number in (1, 8, 64)}
+    return beside("requests", sizes, rounds=15, calls=1, parts=CALLS)
 
-            def one_share(_: object, share: int = share) -> None:
-                sending = session()
-                prepared = sending.prepare_request(requests.Request("GET", "http://example.com/users/17"))
-                for _ in range(share):
-                    sending.send(prepared.copy())
 
-            def all_shares(pool: ThreadPoolExecutor = pool, threads: int = threads, each: Callable = one_share) -> None:
-                list(pool.map(each, range(threads)))
+def arms_in_threads(threads: int) -> dict[str, Arm]:
+    providers, instrumentor = sdk.providers(), RequestsInstrumentor()
+    by_hand = sdk.by_hand(providers)
+    bare = in_threads(threads, send)
+    return {
+        "bare": Arm(bare),
+        "floor": Arm(in_threads(threads, lambda: then(send(), by_hand))),
+        "hopline": Arm(bare, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument),
+    }
 
-            measured = beside_bare(all_shares, rounds=15, calls=1)
-        measured = {name: [cost / CALLS for cost in costs] for name, costs in measured.items()}
-        show(f"requests, {threads} threads", measured)
-        costs[f"{threads} threads"] = added(measured, "hopline")
-    return rows("threads", costs)
+
+def in_threads(threads: int, make: Callable[[], Call]) -> Call:
+    """A call that makes many, in so many threads, each with a session of its own."""
+    pool = ThreadPoolExecutor(threads)
+
+    def one_share(_: object) -> None:
+        call = make()
+        for _ in range(CALLS // threads):
+            call()
+
+    return lambda: list(pool.map(one_share, range(threads)))
 
 
 def by_hosts() -> list[Row]:
-    costs = {}
-    for hosts in (1, 100, 10_000):
-        sending = session()
-        urls = (f"http://host-{number}.example.com/users/17" for number in range(hosts))
-        prepared = cycle([sending.prepare_request(requests.Request("GET", url)) for url in urls])
-        measured = beside_bare(lambda: sending.send(next(prepared).copy()), rounds=9, calls=10_000)  # noqa: B023
-        show(f"requests, {hosts:,} hosts", measured)
-        costs[f"{hosts:,} hosts"] = added(measured, "hopline")
-    return rows("hosts", costs)
+    sizes = {f"{number:,} host{'s' * (number > 1)}": arms_to(number) for number in (1, 100, 10_000)}
+    return beside("requests", sizes, rounds=9, calls=HOSTS_IN_A_TURN)
+
+
+def arms_to(hosts: int) -> dict[str, Arm]:
+    """Each visits every host once before its turn: a host that is met for the first time is another matter."""
+    providers, instrumentor = sdk.providers(), RequestsInstrumentor()
+    by_hand, sending = sdk.by_hand(providers), session()
+    names = [f"host-{number}.example.com" for number in range(hosts)]
+    requested = [sending.prepare_request(requests.Request("GET", f"http://{name}/users/17")) for name in names]
+    prepared, attributes = cycle(requested), cycle([sdk.attributes(name) for name in names])
+
+    def bare() -> None:
+        sending.send(next(prepared).copy())
+
+    def floor() -> None:
+        bare()
+        by_hand(*next(attributes))
+
+    def visiting(call: Call, before: Call = lambda: None, after: Call = lambda: None) -> Arm:
+        return Arm(call, lambda: (before(), [call() for _ in range(hosts)]), after)
+
+    return {
+        "bare": visiting(bare),
+        "floor": visiting(floor),
+        "hopline": visiting(bare, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument),
+    }
 
 
 async def by_tasks() -> list[Row]:
-    costs = {}
     async with server(128) as url:
-        for tasks in (1, 1000):
-            measured = await asyncio.to_thread(beside_bare, burst(url, tasks), rounds=9, calls=1, aio=True)
-            measured = {name: [cost / BURST for cost in costs] for name, costs in measured.items()}
-            show(f"aiohttp, {tasks:,} tasks", measured)
-            costs[f"{tasks:,} tasks"] = added(measured, "hopline")
-    return rows("tasks", costs)
+        sizes = {f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)}
+        return await asyncio.to_thread(beside, "aiohttp", sizes, rounds=15, calls=1, parts=BURST)
 
 
-def burst(url: str, tasks: int) -> Callable[[], None]:
+def arms_in_tasks(url: str, tasks: int) -> dict[str, Arm]:
+    providers, instrumentor = sdk.providers(), AioHttpClientInstrumentor()
+    bare = burst(url, tasks)
+    return {
+        "bare": Arm(bare),
+        "floor": Arm(burst(url, tasks, floor_config(url, **providers))),
+        "hopline": Arm(bare, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument),
+    }
+
+
+def burst(url: str, tasks: int, config: aiohttp.TraceConfig | None = None) -> Call:
     """A thousand requests through twenty connections, by so many tasks at once."""
 
     async def fetch(sending: aiohttp.ClientSession, times: int) -> None:
@@ -104,7 +137,8 @@ def burst(url: str, tasks: int) -> Callable[[], None]:
                 await response.read()
 
     async def all_at_once() -> None:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=20)) as sending:
+        connector = aiohttp.TCPConnector(limit=20)
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[config] if config else None) as sending:
             await asyncio.gather(*(fetch(sending, BURST // tasks) for _ in range(tasks)))
 
     return lambda: asyncio.run(all_at_once())

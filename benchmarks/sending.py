@@ -46,3 +46,13 @@ def send(url: str = URL) -> Callable[[], requests.Response]:
     sending = session()
     prepared = sending.prepare_request(requests.Request("GET", url))
     return lambda: sending.send(prepared.copy())
+
+
+def then(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], None]:
+    """A call that does both."""
+
+    def both() -> None:
+        first()
+        second()
+
+    return both

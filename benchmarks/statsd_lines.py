@@ -1,21 +1,19 @@
 """CPU time of a statsd line, packed and sent: hopline, PyPI's `statsd` pipeline, DogStatsD, and by hand.
 
 And of a span, from its end to its line in the packet. All in one process, by turns, to one sink; medians.
+
+    python benchmarks/statsd_lines.py
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import platform
 import socket
-import statistics
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 
 import statsd
 from datadog.dogstatsd import DogStatsd
+from harness import Arm, Row, each, interleaved, median, report, show
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind
 from statsd_sink import Sink
@@ -28,6 +26,7 @@ NAME = "requests.somehost-com.POST.200"
 FULL_NAME = f"my.prefix.{NAME}"
 TAGS = ["host:somehost.com", "method:POST", "status:200"]
 MILLISECONDS = 12.345678
+LINES = 20_000  # of one turn
 
 Contender = Callable[[int], None]
 
@@ -137,61 +136,39 @@ def hopline_spans(port: int, dialect: str, sends: bool) -> Contender:
     return run_to_the_buffer
 
 
-def measure(contenders: dict[str, Contender], lines: int, rounds: int) -> dict[str, float]:
-    """Return the median CPU time of each contender's line, in microseconds."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for contender in contenders.values():
-        contender(lines)  # warm-up
-    gc.collect()
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            before = time.process_time_ns()
-            contender(lines)
-            times[name].append((time.process_time_ns() - before) / lines / 1000)
-    return {name: statistics.median(values) for name, values in times.items()}
+def contenders(port: int) -> dict[str, Contender]:
+    return {
+        "by hand": by_hand(port),
+        "statsd pipeline": statsd_pipeline(port),
+        "DogStatsD buffered": dogstatsd(port, None),
+        "DogStatsD buffered, 3 tags": dogstatsd(port, TAGS),
+        "hopline timing": hopline_client(port),
+        "hopline span, into the buffer": hopline_spans(port, "plain", sends=False),
+        "hopline span, 3 tags, into the buffer": hopline_spans(port, "dogstatsd", sends=False),
+        "hopline span, sent": hopline_spans(port, "plain", sends=True),
+        "hopline span, 3 tags, sent": hopline_spans(port, "dogstatsd", sends=True),
+    }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="seconds, and bounds twice as wide")
-    smoke = parser.parse_args().smoke
+def main() -> None:
     with Sink() as sink:
-        contenders = {
-            "by hand": by_hand(sink.port),
-            "statsd pipeline": statsd_pipeline(sink.port),
-            "DogStatsD buffered": dogstatsd(sink.port, None),
-            "DogStatsD buffered, 3 tags": dogstatsd(sink.port, TAGS),
-            "hopline timing": hopline_client(sink.port),
-            "hopline span, into the buffer": hopline_spans(sink.port, "plain", sends=False),
-            "hopline span, 3 tags, into the buffer": hopline_spans(sink.port, "dogstatsd", sends=False),
-            "hopline span, sent": hopline_spans(sink.port, "plain", sends=True),
-            "hopline span, 3 tags, sent": hopline_spans(sink.port, "dogstatsd", sends=True),
-        }
-        took = measure(contenders, 5_000 if smoke else 20_000, 5 if smoke else 25)
-    pipeline, dog, dog_tags = (took[name] for name in list(contenders)[1:4])
-    targets = [
-        ("hopline timing", "statsd pipeline", pipeline, 0.6),
-        ("hopline timing", "DogStatsD buffered", dog, 0.4),
-        ("hopline span, into the buffer", "statsd pipeline", pipeline, 2.0),
-        ("hopline span, 3 tags, into the buffer", "DogStatsD buffered, 3 tags", dog_tags, 1.0),
-    ]
-    return report(took, targets, slack=2.0 if smoke else 1.0)
+        arms = {name: Arm(partial(contender, LINES)) for name, contender in contenders(sink.port).items()}
+        measured = each(interleaved(arms, rounds=25, calls=1), LINES)
+    show("statsd", measured, None, "microseconds per line")
 
+    def row(case: str, name: str, peer: str, target: float) -> Row:
+        return Row(case, f"CPU per line ÷ {peer}", median(measured, name) / median(measured, peer), target)
 
-def report(took: dict[str, float], targets: list[tuple[str, str, float, float]], slack: float) -> int:
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    print(f"CPU time of a line, in µs (median; {python})", end="\n\n")
-    for name, value in took.items():
-        print(f"  {name:<40}{value:6.2f}")
-    print()
-    missed = 0
-    for name, peer, value, target in targets:
-        ratio = took[name] / value
-        is_met = ratio <= target * slack
-        missed += not is_met
-        print(f"  {name} / {peer}: {ratio:.2f} (target {target:.1f}) {'met' if is_met else 'MISSED'}")
-    return 1 if missed else 0
+    timing, span = "statsd: `timing`, packed and sent", "statsd: span end → line in the buffer"
+    report(
+        [
+            row(timing, "hopline timing", "statsd pipeline", 0.6),
+            row(timing, "hopline timing", "DogStatsD buffered", 0.4),
+            row(span, "hopline span, into the buffer", "statsd pipeline", 2.0),
+            row(span, "hopline span, 3 tags, into the buffer", "DogStatsD buffered, 3 tags", 1.0),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,9 @@ from tests.servers import missing_program
 
 REQUIRE_SERVERS = "HOPLINE_REQUIRE_SERVERS"
 
+# A worker that is asked to end while it starts may not hear it, and then has half a minute unless this says less.
+os.environ.setdefault("GUNICORN_CMD_ARGS", "--graceful-timeout=10")
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("server"):

@@ -11,7 +11,7 @@ from opentelemetry.context import Context, attach, detach, get_current
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.context import here
+from hopline._state import here
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw

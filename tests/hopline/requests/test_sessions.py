@@ -17,6 +17,7 @@ import hopline
 from hopline import Context
 from hopline.http.client import ClientTelemetry
 from hopline.requests import RequestsInstrumentor, _sessions, clear, configure, get_session
+from hopline.requests._instrumentation import instrumentation
 from hopline_statsd.listener import StatsdListener
 
 
@@ -261,8 +262,8 @@ def test_sessions_set_up_without_a_word_share_what_they_are_told_to(telemetry, s
     monkeypatch.setattr(
         "hopline.requests._instrumentation.ClientTelemetry", lambda *args: made.append(args) or ClientTelemetry(*args)
     )
+    monkeypatch.setattr(instrumentation, "_default", None)  # which sessions of other tests may still hold
 
-    get_session()
     sessions = [in_a_thread(get_session) for _ in range(3)]
 
     assert len(made) == 1
