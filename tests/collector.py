@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -16,7 +14,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.loopback import LoopbackServer
 
 _KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-_DEADLINE = 30.0
 
 
 @dataclass(frozen=True)
@@ -61,25 +58,11 @@ def logs_received(server: LoopbackServer) -> list[Logged]:
 
 
 def _bodies(server: LoopbackServer, path: str) -> list[bytes]:
-    return [_body(each.body, each.headers) for each in server.received if each.path == path]
-
-
-def _body(body: bytes, headers: Any) -> bytes:
-    return gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.collector.receive(self.path, _body(body, self.headers))  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    return [
+        gzip.decompress(each.body) if each.headers.get("Content-Encoding") == "gzip" else each.body
+        for each in list(server.received)
+        if each.path == path
+    ]
 
 
 class Collector:
@@ -87,36 +70,29 @@ class Collector:
 
     Attributes:
         endpoint: for `OTEL_EXPORTER_OTLP_ENDPOINT`.
-        spans: the spans that came, in that order.
-        metrics: by scope and name, the numbers of data points' last values, counts for histograms.
     """
 
     def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.collector = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._arrived = threading.Condition()
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self.spans: list[Exported] = []
-        self.metrics: dict[tuple[str, str], float] = {}
+        self._server = LoopbackServer()
+        self.endpoint = self._server.url
 
     def __enter__(self) -> Collector:
-        self._thread.start()
+        self._server.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def __exit__(self, *error: object) -> None:
+        self._server.__exit__(*error)
 
-    def receive(self, path: str, body: bytes) -> None:
-        with self._arrived:
-            if path == "/v1/traces":
-                self.spans.extend(_spans(ExportTraceServiceRequest.FromString(body)))
-            elif path == "/v1/metrics":
-                self.metrics.update(_metrics(ExportMetricsServiceRequest.FromString(body)))
-            self._arrived.notify_all()
+    @property
+    def spans(self) -> list[Exported]:
+        """The spans that came, in that order."""
+        return spans_received(self._server)
+
+    @property
+    def metrics(self) -> dict[tuple[str, str], float]:
+        """By scope and name, the numbers of data points' last values, counts for histograms."""
+        bodies = _bodies(self._server, "/v1/metrics")
+        return {key: value for body in bodies for key, value in _metrics(ExportMetricsServiceRequest.FromString(body))}
 
     def wait_for(self, count: int, wanted: Callable[[Exported], bool] = lambda span: True) -> list[Exported]:
         """Wait until `count` spans have come that are `wanted`; gives them, in the order of their names."""
@@ -133,9 +109,7 @@ class Collector:
         self._wait_until(lambda: self.metrics.get((scope, name)) == value)
 
     def _wait_until(self, has_come: Callable[[], bool]) -> None:
-        with self._arrived:
-            came = self._arrived.wait_for(has_come, _DEADLINE)
-            assert came, f"this is all that came: {self.spans} {self.metrics}"
+        assert self._server.wait_until(has_come), f"this is all that came: {self.spans} {self.metrics}"
 
 
 def _spans(request: ExportTraceServiceRequest) -> list[Exported]:
@@ -172,16 +146,19 @@ def _logs(request: ExportLogsServiceRequest) -> list[Logged]:
     ]
 
 
-def _metrics(request: ExportMetricsServiceRequest) -> dict[tuple[str, str], float]:
-    return {
-        (scope.scope.name, metric.name): sum(
-            [point.count for point in metric.histogram.data_points]
-            + [point.as_int or point.as_double for point in metric.sum.data_points]
+def _metrics(request: ExportMetricsServiceRequest) -> list[tuple[tuple[str, str], float]]:
+    return [
+        (
+            (scope.scope.name, metric.name),
+            sum(
+                [point.count for point in metric.histogram.data_points]
+                + [point.as_int or point.as_double for point in metric.sum.data_points]
+            ),
         )
         for resource in request.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
-    }
+    ]
 
 
 def _attributes(carrier: Any) -> dict[str, Any]:

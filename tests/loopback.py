@@ -11,6 +11,8 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+_DEADLINE = 30.0
+
 
 @dataclass
 class Received:
@@ -48,7 +50,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = self._read_chunks()
-        self.server.received.append(Received(self.command, self.path, self.headers, body, self.client_address))
+        with self.server.arrived:
+            self.server.received.append(Received(self.command, self.path, self.headers, body, self.client_address))
+            self.server.arrived.notify_all()
         answers = self.server.answers[self.path.partition("?")[0]] or [Answer()]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if answer.before is not None:
@@ -104,6 +108,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[Received] = []
+        self.arrived = threading.Condition()
         self.answers: dict[str, list[Answer]] = defaultdict(list)
         self.connections: set[Any] = set()
 
@@ -144,6 +149,11 @@ class LoopbackServer:
     def redirect(self, path: str, target: str, status: int = 302) -> str:
         """Answer requests for `path` with a redirect; returns the URL."""
         return self.answer(path, Answer(status, {"Location": target}, b""))
+
+    def wait_until(self, has_come: Callable[[], bool]) -> bool:
+        """Wait, while requests arrive, for a condition; gives whether it has come true in time."""
+        with self._server.arrived:
+            return self._server.arrived.wait_for(has_come, _DEADLINE)
 
     @property
     def open_connections(self) -> int:

@@ -1,31 +1,45 @@
-"""Real programs that run beside a test, under `opentelemetry-instrument`, and are stopped by their own pid."""
+"""Real programs that run beside a test, or to their end, and are stopped by their own pid."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from tests.instrumented import INSTRUMENT, ROOT
-from tests.instrumented import environment as instrumented_environment
 from tests.servers import accepts
 
+ROOT = Path(__file__).parent.parent
+INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+
 _DEADLINE = 30.0
+_FOREIGN = ("OTEL_", "STATSD_")
 
 
-def instrumented(*command: str) -> list[str]:
+def instrumented(*command: str, options: tuple[str, ...] = ()) -> list[str]:
     """The command line that runs this interpreter with `command` under `opentelemetry-instrument`."""
-    return [INSTRUMENT, sys.executable, *command]
+    return [INSTRUMENT, *options, sys.executable, *command]
 
 
-def environment(endpoint: str, **settings: str) -> dict[str, str]:
-    """The environment of a program that exports to `endpoint` and finds the modules of the tests."""
-    return instrumented_environment(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, PYTHONPATH=str(ROOT), **settings)
+def environment(endpoint: str | None = None, **settings: str) -> dict[str, str]:
+    """An environment for a program, which finds the modules of the tests and exports quickly.
+
+    It is this process's, with no setting of OpenTelemetry but those given.
+
+    Args:
+        endpoint: where it exports to over OTLP.
+        **settings: more variables.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    quick = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRICS_EXPORTER": "none", "OTEL_SERVICE_NAME": "app"}
+    exported = {} if endpoint is None else {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    return {**inherited, "PYTHONPATH": str(ROOT), **quick, **exported, **settings}
 
 
 class Program:
@@ -92,10 +106,22 @@ class Program:
         return accepts(self._port)
 
 
-def run(command: list[str], environment: Mapping[str, str], **arguments: Any) -> str:
-    """Run a program to its end; gives what it printed."""
-    finished = subprocess.run(
-        command, env=dict(environment), capture_output=True, text=True, timeout=60, check=False, **arguments
-    )
+def run(
+    command: list[str], environment: Mapping[str, str] | None = None, **arguments: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; it must succeed."""
+    arguments = {"timeout": 60, **arguments}
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **arguments)
     assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return finished
+
+
+def run_code(program: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a program given as text under `opentelemetry-instrument`."""
+    return run(instrumented("-c", textwrap.dedent(program)), environment(**settings))
+
+
+def fetch(*urls: str, options: tuple[str, ...] = (), **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the example that fetches URLs under `opentelemetry-instrument`."""
+    example = str(ROOT / "examples" / "fetch.py")
+    return run(instrumented(example, *urls, options=options), environment(**settings))

@@ -6,6 +6,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -16,9 +17,15 @@ import pytest
 import hopline
 import hopline_statsd
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parent.parent
 SOURCES = [*ROOT.glob("instrumentation/**/*.py"), *ROOT.glob("exporters/**/*.py")]
 VARIABLE = re.compile(r"(?:OTEL|STATSD)(?:_[A-Z0-9]+)+")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 DECLARED = ("hopline.environment_variables", "hopline_statsd.environment_variables")
 
 
@@ -111,3 +118,29 @@ def test_each_public_name_is_on_the_page(documented, name):
 @pytest.mark.parametrize("module", ["hopline", "hopline.requests", "hopline.aiohttp_client", "hopline_statsd"])
 def test_the_public_names_are_found(module):
     assert any(name.rpartition(".")[0] == module for name in public_names())
+
+
+def rooms() -> list[str]:
+    """The modules and packages that the layers of import-linter name, but those that are private."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (layers,) = [each["layers"] for each in settings["tool"]["importlinter"]["contracts"] if "layers" in each]
+    return [name for layer in layers for name in layer.split(" | ") if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("room", sorted({*rooms()} - {"environment_variables"}))
+def test_each_room_is_on_the_page_of_the_architecture(room):
+    assert f"`hopline.{room}`" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"`(hopline(?:_statsd)?(?:\.\w+)+)`", ARCHITECTURE))))
+def test_each_room_on_the_page_of_the_architecture_is_there(module):
+    assert found(module)
+
+
+def test_the_index_leads_to_every_page():
+    index = (ROOT / "docs" / "index.md").read_text()
+    listed = {
+        line for toctree in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL) for line in toctree.split("\n")
+    }
+
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} <= listed

@@ -100,7 +100,7 @@ class StatsdClient:
         self._sets = self._templates("s")
         if self._rate < 1.0:
             self.timing = self._sampled_timing  # type: ignore[method-assign]
-        self._finalizer = close_with(self, self._sender)
+        self._finalizer = close_with(self, self._sender.close)
 
     def timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
         """Send a duration.

@@ -97,17 +97,6 @@ class StatsdConfig:
         return config
 
 
-def is_configured(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment names a statsd server.
-
-    Args:
-        environ: The variables; `os.environ` by default.
-    """
-    variables = os.environ if environ is None else environ
-    endpoints = (names.OTEL_EXPORTER_STATSD_ENDPOINT, names.STATSD_DSN, names.STATSD_HOST)
-    return any(variables.get(name, "").strip() for name in endpoints)
-
-
 class _Reader:
     """Collects settings; the first that is found for a field is used."""
 

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hopline_statsd.sender import Sender
+from collections.abc import Callable
 
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a server at most."""
 
 
-def flush_when_child_exits(sender: Sender) -> None:
-    """Have a sender flushed when a child of multiprocessing or of Celery's pool ends.
+def flush_when_child_exits(flush: Callable[[float], object]) -> None:
+    """Have a method called that flushes, when a child of multiprocessing or of Celery's pool ends.
 
     They leave with `os._exit`: the first after the finalizers of its `util` module, the second after a
     signal of Celery's. Neither module is imported here; in their children it is there already.
 
     Args:
-        sender: The sender; it is not kept alive.
+        flush: The method, which takes seconds; its object is not kept alive.
     """
-    flush = _Flush(sender)
+    last_flush = _LastFlush(flush)
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _is_child():
-        util.Finalize(None, flush, exitpriority=0)
+        util.Finalize(None, last_flush, exitpriority=0)
     signals = sys.modules.get("celery.signals")
     if signals is not None:
-        signals.worker_process_shutdown.connect(flush, weak=False)
+        signals.worker_process_shutdown.connect(last_flush, weak=False)
 
 
-class _Flush:
-    """Flushes a sender that is still in use."""
+class _LastFlush:
+    """Flushes what is still in use."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = weakref.ref(sender)
+    def __init__(self, flush: Callable[[float], object]) -> None:
+        self._flush = weakref.WeakMethod(flush)
 
     def __call__(self, *_: object, **__: object) -> None:
-        sender = self._sender()
-        if sender is not None:
-            sender.flush(EXIT_TIMEOUT)
+        flush = self._flush()
+        if flush is not None:
+            flush(EXIT_TIMEOUT)
 
 
 def _is_child() -> bool:
@@ -48,14 +45,14 @@ def _is_child() -> bool:
     return process is not None and process.parent_process() is not None
 
 
-def close_with(owner: object, sender: Sender) -> weakref.finalize[[float], object]:
-    """Have a sender closed when its owner is gone, or the interpreter ends.
+def close_with(owner: object, close: Callable[[float], object]) -> weakref.finalize[[float], object]:
+    """Have what an owner sends with closed when the owner is gone, or the interpreter ends.
 
     Args:
-        owner: Whoever is handed out to users; the sender must not refer to it.
-        sender: What it sends with.
+        owner: Whoever is handed out to users; `close` must not refer to it.
+        close: Closes what it sends with; takes seconds.
 
     Returns:
         The finalizer, to be detached where the owner is closed by hand.
     """
-    return weakref.finalize(owner, sender.close, EXIT_TIMEOUT)
+    return weakref.finalize(owner, close, EXIT_TIMEOUT)

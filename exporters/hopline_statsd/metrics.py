@@ -73,7 +73,7 @@ class StatsdMetricExporter(MetricExporter):
         self._sender = Sender(self.config)
         self._budget = NameBudget(self.config.max_names)
         self._guard = Guard("a metric makes no statsd line", self._sender.tally)
-        self._finalizer = close_with(self, self._sender)
+        self._finalizer = close_with(self, self._sender.close)
         observe("hopline_statsd.metrics", self._sender.stats, meter_provider)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:

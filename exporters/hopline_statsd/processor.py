@@ -47,7 +47,7 @@ class StatsdSpanProcessor(SpanProcessor):
         self._guard = Guard("a span makes no statsd line", self._sender.tally)
         if not self.config.unsampled:
             self.on_end = self._on_end_of_sampled  # type: ignore[method-assign]
-        self._finalizer = close_with(self, self._sender)
+        self._finalizer = close_with(self, self._sender.close)
         observe("hopline_statsd.processor", self._sender.stats, meter_provider)
 
     @classmethod

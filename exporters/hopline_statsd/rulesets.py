@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from hopline_statsd.rules import Condition, MetricRule, Naming, Rule, RuleSet
 
@@ -151,6 +151,28 @@ def _talisker_errors(kind: str, when: Mapping[str, Condition]) -> Rule:
     )
 
 
+def _talisker_tasks() -> Iterator[Rule]:
+    named = {"task": "{task}"}
+    ran: Mapping[str, Condition] = {**_TASK, "celery.state": ["!REVOKED", "!*"]}
+    queue = {"value": "hopline.phase.queue", "unit": "s"}
+    for name, kind, when, more in (
+        ("count", "producer", _TASK, {"type": "c"}),
+        ("latency.enqueue", "producer", _TASK, {}),
+        ("latency.queue", "consumer", _TASK, queue),
+        ("latency.run", "consumer", ran, {}),
+        *(
+            (name, "consumer", {**_TASK, "celery.state": state}, {"type": "c"})
+            for name, state in (
+                ("success", "SUCCESS"),
+                ("failure", "FAILURE"),
+                ("retry", "RETRY"),
+                ("revoke", "REVOKED"),
+            )
+        ),
+    ):
+        yield Rule(f"celery.{name}", Naming(f"celery.{name}", named), kinds=(kind,), when=when, **more)
+
+
 TALISKER = RuleSet(
     spans=(
         Rule(
@@ -177,7 +199,7 @@ TALISKER = RuleSet(
             when={**_HTTP, **_SERVER_ERROR},
             type="c",
         ),
-        *(rule for rule in DEFAULT.spans if rule.id.startswith("celery.")),
+        *_talisker_tasks(),
     ),
     metrics=DEFAULT.metrics,
 )

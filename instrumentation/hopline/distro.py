@@ -35,6 +35,7 @@ DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
 # Other instrumentors that measure the requests which hopline measures at the server.
 _WEB_FRAMEWORKS = frozenset(("django", "falcon", "fastapi", "flask", "pyramid", "starlette"))
+# Where nobody names a statsd server, the exporter is not even imported.
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
 

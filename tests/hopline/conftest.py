@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 import socket
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -12,10 +11,13 @@ import pytest
 from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context, _guard, _settings
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
+from tests import programs
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
 
@@ -67,6 +69,12 @@ def telemetry() -> Iterator[Telemetry]:
 
 
 @pytest.fixture
+def tracer() -> Tracer:
+    """Makes spans that go nowhere."""
+    return TracerProvider(shutdown_on_exit=False).get_tracer("tests")
+
+
+@pytest.fixture
 def server() -> Iterator[LoopbackServer]:
     with LoopbackServer() as server:
         yield server
@@ -92,10 +100,6 @@ def run_python() -> Callable[[str], str]:
     """Run a program in a fresh interpreter; gives what it printed."""
 
     def run(program: str) -> str:
-        finished = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout
+        return programs.run([sys.executable, "-c", textwrap.dedent(program)]).stdout
 
     return run

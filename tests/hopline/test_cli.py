@@ -11,7 +11,7 @@ import pytest
 
 from hopline.cli import main
 from hopline.cli.otlp_receiver import OtlpReceiver
-from tests.instrumented import environment
+from tests.programs import environment
 
 pytestmark = pytest.mark.processes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from hopline.cli import demo, demo_processes, main
+from tests import programs
 
 pytestmark = pytest.mark.processes
 
@@ -38,9 +38,7 @@ def shown():
     """What the command prints."""
     patiently = "demo._SECONDS = demo._ARRIVAL_SECONDS = 60.0"
     program = f"from hopline.cli import demo, main; {patiently}; raise SystemExit(main(['demo']))"
-    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return programs.run([sys.executable, "-c", program], timeout=90).stdout
 
 
 def trees(shown):

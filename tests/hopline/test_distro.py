@@ -12,11 +12,11 @@ from packaging.version import Version
 
 from hopline import environment_variables as ours
 from hopline.cli.otlp_receiver import OtlpReceiver
-from hopline.distro import HoplineDistro
+from hopline.distro import HoplineDistro, chosen_exporters
 from hopline_statsd import environment_variables as statsds
 from hopline_statsd.listener import StatsdListener
-from tests.instrumented import INSTRUMENT, fetch, run_code
 from tests.loopback import Answer
+from tests.programs import INSTRUMENT, fetch, run_code
 
 pytestmark = pytest.mark.processes
 
@@ -72,6 +72,22 @@ def test_timers_go_to_statsd_too_once_an_endpoint_is_configured(otlp, statsd, se
     ]
     assert len(otlp.spans) == 2
     assert warnings_in(finished) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "exporters"),
+    [
+        ("OTEL_EXPORTER_STATSD_ENDPOINT", "udp://a", ["hopline_otlp", "statsd"]),
+        ("STATSD_DSN", "udp://a", ["hopline_otlp", "statsd"]),
+        ("STATSD_HOST", "a", ["hopline_otlp", "statsd"]),
+        ("STATSD_PORT", "1", ["hopline_otlp"]),
+        ("OTEL_EXPORTER_STATSD_ENDPOINT", " ", ["hopline_otlp"]),
+    ],
+)
+def test_any_variable_that_names_a_server_turns_statsd_on(variable, value, exporters, monkeypatch):
+    monkeypatch.setenv(variable, value)
+
+    assert chosen_exporters()["traces"] == exporters
 
 
 def test_the_statsd_timer_is_the_spans_duration(otlp, statsd, server):

@@ -3,7 +3,6 @@ import logging
 import pytest
 
 from hopline_statsd import StatsdConfig
-from hopline_statsd.config import is_configured
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.rulesets import DEFAULT, TALISKER
 
@@ -152,18 +151,3 @@ def test_a_wrong_keyword_argument_raises():
 
 def test_the_default_rules_are_the_default():
     assert StatsdConfig().rules is DEFAULT
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, False),
-        ({"STATSD_PORT": "1"}, False),
-        ({"OTEL_EXPORTER_STATSD_ENDPOINT": " "}, False),
-        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://a"}, True),
-        ({"STATSD_DSN": "udp://a"}, True),
-        ({"STATSD_HOST": "a"}, True),
-    ],
-)
-def test_a_server_is_configured_when_the_environment_names_one(environ, expected):
-    assert is_configured(environ) is expected

@@ -4,13 +4,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
 
 from hopline_statsd import StatsdClient, StatsdConfig, forks
 from hopline_statsd.listener import StatsdListener
+from tests.servers import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -20,13 +20,6 @@ PROGRAMS = "tests.hopline_statsd.programs"
 
 def environment(listener, **more):
     return {**os.environ, "OTEL_EXPORTER_STATSD_ENDPOINT": listener.endpoint, **more}
-
-
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(params=["udp", "tcp"])
@@ -141,7 +134,7 @@ def test_gunicorn_workers_send_each_line_once_and_lose_none_at_sigterm(listener,
     env = environment(listener, HOME=str(tmp_path))  # where it keeps a socket to control it by
     server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     try:
-        until(lambda: server.poll() is not None or answers(path))
+        wait_until(lambda: server.poll() is not None or answers(path), "the server answers", DEADLINE)
         for number in range(40):
             assert get(path, f"/r{number}") == 200
         server.send_signal(signal.SIGTERM)
@@ -183,7 +176,7 @@ def test_celery_prefork_children_send_each_line_once_and_lose_none_at_the_end(li
     try:
         subprocess.run([sys.executable, "-c", send], env=env, check=True, timeout=DEADLINE)
         results = lambda: list(tmp_path.glob("celery-task-meta-*"))  # noqa: E731
-        until(lambda: server.poll() is not None or len(results()) == 40)
+        wait_until(lambda: server.poll() is not None or len(results()) == 40, "the tasks are done", DEADLINE)
         server.send_signal(signal.SIGTERM)
         _, errors = server.communicate(timeout=DEADLINE)
     finally:

@@ -301,6 +301,30 @@ def test_the_layout_of_talisker_has_views(make_processor, listener):
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "attributes", "lines"),
+    [
+        (SpanKind.PRODUCER, {}, ["celery.count.shop-ship:1|c", "celery.latency.enqueue.shop-ship:12.500|ms"]),
+        (
+            SpanKind.CONSUMER,
+            {"celery.state": "SUCCESS", "hopline.phase.queue": 0.25},
+            [
+                "celery.latency.queue.shop-ship:250.000|ms",
+                "celery.latency.run.shop-ship:12.500|ms",
+                "celery.success.shop-ship:1|c",
+            ],
+        ),
+        (SpanKind.CONSUMER, {"celery.state": "REVOKED"}, ["celery.revoke.shop-ship:1|c"]),
+    ],
+)
+def test_the_layout_of_talisker_has_tasks(make_processor, listener, kind, attributes, lines):
+    processor = make_processor(rules=TALISKER)
+
+    end_span(processor, {"celery.task_name": "shop.ship", **attributes}, kind=kind)
+
+    assert lines_of(processor, listener, len(lines)) == [f"my.prefix.{line}" for line in lines]
+
+
 def test_a_rule_that_cannot_be_followed_is_not_made():
     with pytest.raises(RuleError, match="name"):
         Rule("bad", Naming("{"))

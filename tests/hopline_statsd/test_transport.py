@@ -10,6 +10,7 @@ from hopline_statsd import StatsdClient, StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.transport import Connection, transport_for
+from tests.servers import wait_until
 
 DEADLINE = 10.0
 
@@ -21,13 +22,6 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def until(condition, deadline=DEADLINE):
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(params=["udp", "udp6", "unix", "unixstream", "tcp"])
@@ -126,7 +120,7 @@ def test_a_server_that_comes_up_late_gets_the_lines_that_waited(tmp_path):
     endpoint = f"unixstream://{tmp_path}/s"
     client = StatsdClient(StatsdConfig(endpoint=endpoint, prefix="p", flush_interval=0.02))
     client.timing("early", 1)
-    until(lambda: client.stats().errors)
+    wait_until(lambda: client.stats().errors, "the error is counted")
 
     with StatsdListener(endpoint) as listener:
         assert listener.wait_for(1)
@@ -237,79 +231,6 @@ def test_a_full_socket_is_waited_for_when_flushing(tmp_path):
     assert lines == [f"p.t:{number}.000|ms" for number in range(5000)]
 
 
-def test_a_name_that_does_not_resolve_loses_nothing_but_old_lines(monkeypatch):
-    client = StatsdClient(StatsdConfig(endpoint="udp://statsd.invalid:8125", prefix="p", flush_interval=0.02))
-
-    client.timing("t", 1)
-    until(lambda: client.stats().errors)
-
-    assert client.stats().lines == 0
-    assert client.stats().dropped == {}
-    client.close(timeout=0.2)
-    assert client.stats().dropped == {"closed": 1}
-
-
-@pytest.mark.parametrize("host", ["a..b", "x" * 300, "\u2025.example"])
-def test_a_host_that_no_name_server_could_know_is_an_error_of_the_socket(host):
-    client = StatsdClient(StatsdConfig(endpoint=f"udp://{host}:8125", prefix="p"))
-
-    client.timing("t", 1)
-
-    assert not client.flush(timeout=5)
-    assert client.stats().errors
-    client.close(timeout=0.1)
-
-
-def test_a_name_is_looked_up_again_when_it_is_time(monkeypatch):
-    with StatsdListener() as old, StatsdListener() as new:
-        found = [old]
-        real = socket.getaddrinfo
-
-        def look_up(host, port, *rest, **more):
-            if host != "statsd.test":
-                return real(host, port, *rest, **more)
-            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", found[0].port))]
-
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
-        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
-        client.timing("one", 1)
-        assert old.wait_for(1)
-
-        found[0] = new
-        client.timing("two", 2)
-        assert new.wait_for(1)
-
-        assert new.lines == ["p.two:2.000|ms"]
-        client.close()
-
-
-def test_a_name_is_looked_up_again_where_nobody_listens_any_more(monkeypatch):
-    monkeypatch.setattr("hopline_statsd.sender._REFUSED_LOOKUP_INTERVAL", 0.0)
-    with StatsdListener() as new:
-        with StatsdListener() as old:
-            found = [old.port]
-            real = socket.getaddrinfo
-
-            def look_up(host, port, *rest, **more):
-                if host != "statsd.test":
-                    return real(host, port, *rest, **more)
-                return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", found[0]))]
-
-            monkeypatch.setattr(socket, "getaddrinfo", look_up)
-            client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
-            client.timing("one", 1)
-            assert old.wait_for(1)
-
-        found[0] = new.port
-        end = time.monotonic() + DEADLINE
-        while not new.lines:
-            assert time.monotonic() < end, client.stats()
-            client.timing("two", 2)
-            time.sleep(0.01)
-        client.close()
-
-
 def test_nobody_listening_costs_only_what_was_sent_meanwhile():
     with StatsdListener() as listener:
         endpoint = listener.endpoint
@@ -354,7 +275,9 @@ def test_a_client_that_is_forgotten_sends_what_it_has(listener):
 
 
 def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
-    until(lambda: not flushers())  # those of other tests, whose clients had no time to wait for them
+    wait_until(
+        lambda: not flushers(), "no other client is left"
+    )  # those of other tests, whose clients had no time to wait for them
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     client = client_of(any_listener)
     client.timing("t", 1)
@@ -369,82 +292,6 @@ def test_no_thread_and_no_socket_is_left_when_a_client_is_closed(any_listener):
 
 def flushers():
     return [thread for thread in threading.enumerate() if thread.name == "hopline-statsd"]
-
-
-def test_the_next_address_is_tried_where_the_first_does_not_answer(monkeypatch):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        refusing = closed.getsockname()
-    with StatsdListener("tcp://127.0.0.1:0") as listener:
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", refusing)]
-        found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", listener.port)))
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        client = StatsdClient(StatsdConfig(endpoint="tcp://statsd.test:1", prefix="p"))
-
-        client.timing("t", 1)
-        assert client.flush()
-
-        assert listener.wait_for(1)
-        client.close()
-
-
-def test_a_name_without_any_address_is_an_error_of_the_socket(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
-    client = StatsdClient(StatsdConfig(endpoint="tcp://statsd.test:1", prefix="p"))
-
-    client.timing("t", 1)
-
-    assert not client.flush()
-    assert client.stats().errors == {"EADDRNOTAVAIL": 1}
-    client.close(timeout=0.1)
-
-
-def test_a_look_up_that_fails_leaves_the_connection_that_works(monkeypatch):
-    with StatsdListener() as listener:
-        real, works = socket.getaddrinfo, [True]
-
-        def look_up(host, port, *rest, **more):
-            if host != "statsd.test":
-                return real(host, port, *rest, **more)
-            if not works:
-                raise socket.gaierror(socket.EAI_AGAIN, "not now")
-            return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", listener.port))]
-
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
-        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
-        client.timing("one", 1)
-        assert listener.wait_for(1)
-        works.clear()
-
-        client.timing("two", 2)
-        until(lambda: client.stats().errors)
-        client.timing("three", 3)
-
-        assert listener.wait_for(3)
-        assert client.stats().dropped == {}
-        client.close()
-
-
-def test_an_error_of_our_own_in_the_background_is_said_and_survived(monkeypatch, caplog):
-    monkeypatch.setattr("hopline_statsd.flusher._AFTER_ERROR", 0.01)
-    with StatsdListener() as listener:
-        real = socket.getaddrinfo
-
-        def look_up(host, *rest, **more):
-            if host == "statsd.test" and not caplog.records:
-                raise RuntimeError("a defect")
-            return real("127.0.0.1", listener.port)
-
-        client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.01))
-        monkeypatch.setattr(socket, "getaddrinfo", look_up)
-        client.timing("t", 1)
-
-        assert listener.wait_for(1)
-        assert [record.message for record in caplog.records] == [
-            "the statsd exporter goes on after an error of its own"
-        ]
-        client.close()
 
 
 def test_where_no_thread_can_be_started_each_line_looks_at_the_clock(monkeypatch, listener):
@@ -502,7 +349,7 @@ def test_where_lines_come_faster_than_they_are_taken_away_their_threads_wait(lis
     worker = threading.Thread(target=work)
     with client._sender._held(DEADLINE):
         worker.start()
-        until(lambda: len(client._entries) > client._sender._max_entries)
+        wait_until(lambda: len(client._entries) > client._sender._max_entries, "there is no more room")
     worker.join()
 
     assert client.flush()

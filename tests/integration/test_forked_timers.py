@@ -10,9 +10,8 @@ import pytest
 from opentelemetry.instrumentation import auto_instrumentation
 
 from hopline_statsd.listener import StatsdListener
-from tests.instrumented import ROOT
 from tests.loopback import LoopbackServer
-from tests.programs import Program, environment, instrumented
+from tests.programs import ROOT, Program, environment, instrumented
 from tests.servers import free_port
 
 pytestmark = pytest.mark.processes
@@ -66,7 +65,7 @@ def test_gunicorn_s_workers_send_all_at_sigterm(upstream, options):
 
     with (
         StatsdListener() as statsd,
-        Program(instrumented(*command), environment("", **settings(statsd), UPSTREAM=upstream.url), port),
+        Program(instrumented(*command), environment(**settings(statsd), UPSTREAM=upstream.url), port),
     ):
         for _ in range(30):
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
@@ -89,7 +88,7 @@ def test_processes_of_multiprocessing_send_all_when_they_end(upstream, tmp_path,
 
     with (
         StatsdListener() as statsd,
-        Program(instrumented(str(script), how, upstream.url), environment("", **settings(statsd))) as program,
+        Program(instrumented(str(script), how, upstream.url), environment(**settings(statsd))) as program,
     ):
         assert program.wait() == 0, program.output
 

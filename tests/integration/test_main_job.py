@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.instrumented import fetch
 from tests.loopback import Answer, LoopbackServer
+from tests.programs import fetch
 from tests.rotel import Rotel
 from tests.servers import EtsyStatsd, wait_until
 

@@ -7,9 +7,8 @@ import http.client
 import pytest
 
 from tests.collector import Collector
-from tests.instrumented import ROOT
 from tests.loopback import LoopbackServer
-from tests.programs import Program, environment, instrumented
+from tests.programs import ROOT, Program, environment, instrumented
 from tests.servers import free_port
 
 pytestmark = pytest.mark.processes

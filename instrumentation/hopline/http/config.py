@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import environ
 from typing import Any
 
@@ -66,14 +66,8 @@ class HttpConfig:
             library: its name in environment variables, for instance ``REQUESTS``.
             arguments: the keyword arguments of ``instrument()``; they win over the environment.
         """
-        return cls(
-            words=_words(),
-            excluded=_excluded(library, arguments.get("excluded_urls")),
-            request_hook=_hook("request_hook", arguments),
-            response_hook=_hook("response_hook", arguments),
-            request_headers=_captured("CLIENT", "request", arguments),
-            response_headers=_captured("CLIENT", "response", arguments),
-            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+        return replace(
+            cls._of_either("CLIENT", library, arguments),
             rules=_rules(arguments),
             propagate_to_excluded=_switch(
                 "propagate_to_excluded", arguments, OTEL_PYTHON_HOPLINE_PROPAGATE_TO_EXCLUDED, default=True
@@ -89,15 +83,21 @@ class HttpConfig:
             interface: its name in environment variables, for instance ``WSGI``.
             arguments: the keyword arguments of ``instrument()`` or of the middleware; they win over the environment.
         """
+        return replace(
+            cls._of_either("SERVER", interface, arguments),
+            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
+        )
+
+    @classmethod
+    def _of_either(cls, side: str, name: str, arguments: Mapping[str, Any]) -> HttpConfig:
         return cls(
             words=_words(),
-            excluded=_excluded(interface, arguments.get("excluded_urls")),
+            excluded=_excluded(name, arguments.get("excluded_urls")),
             request_hook=_hook("request_hook", arguments),
             response_hook=_hook("response_hook", arguments),
-            request_headers=_captured("SERVER", "request", arguments),
-            response_headers=_captured("SERVER", "response", arguments),
+            request_headers=_captured(side, "request", arguments),
+            response_headers=_captured(side, "response", arguments),
             boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
-            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
         )
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from hopline._patch import Patch, Wrapper
 from hopline._serving import in_a_turn, in_a_turn_of_a_task
 from hopline.frameworks import following
 from hopline.http.config import HttpConfig
 from hopline.http.server import ServerTelemetry
-
-MiddlewareT = TypeVar("MiddlewareT", bound="ServerMiddleware")
 
 
 class Telling:

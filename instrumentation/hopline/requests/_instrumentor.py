@@ -39,6 +39,8 @@ class RequestsInstrumentor(BaseInstrumentor):
                 ``response_hook(span, request, response)``, called before a span ends;
                 ``excluded_urls``, comma-separated regular expressions of URLs that get no span, and
                 ``propagate_to_excluded``, whether their requests carry ids all the same;
+                ``captured_request_headers``, ``captured_response_headers`` and ``sensitive_headers``, regular
+                expressions for field names;
                 ``duration_histogram_boundaries``, the buckets of ``http.client.request.duration`` in seconds;
                 ``propagate_trace``, ``propagate_baggage``, ``propagate_request_id`` and ``propagate_deadline``, the
                 patterns of hosts that may receive each; ``url_templates``, rules such as ``*/users/{id}``;

@@ -71,6 +71,7 @@ class ThreadSession:
 
 
 def _session() -> Any:
+    # By the public face, as the application itself would: no library room knows another one.
     from hopline import get_session
 
     return get_session()

@@ -29,6 +29,8 @@ class RequestContextMiddleware(ServerMiddleware):
             ``request_hook(span, environ)``, called when a span has started;
             ``response_hook(span, environ, status, headers)``, called when the application starts the response;
             ``excluded_urls``, comma-separated regular expressions of URLs that get no span;
+            ``captured_request_headers``, ``captured_response_headers`` and ``sensitive_headers``, regular expressions
+            for field names;
             ``duration_histogram_boundaries``, the buckets of ``http.server.request.duration`` in seconds.
 
     Raises:

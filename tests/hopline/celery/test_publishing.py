@@ -20,6 +20,8 @@ from tests.sites.celery_site import make_app
 @pytest.fixture
 def app():
     app = make_app("memory://")
+    with app.connection_for_write() as connection:
+        connection.default_channel.queue_purge("celery")  # the process has one memory for all tests
     yield app
     app.close()
 

@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 
-INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
+from tests.programs import instrumented
 
 
 def others_instrumentors():
@@ -23,7 +21,7 @@ class Program:
 
     def __init__(self, path, environment):
         self._process = subprocess.Popen(
-            [INSTRUMENT, sys.executable, path],
+            instrumented(str(path)),
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,10 +1,10 @@
 import json
-import subprocess
 import sys
 import textwrap
 
 import pytest
 
+from tests import programs
 from tests.collector import spans_received
 
 PROGRAM = """
@@ -75,10 +75,7 @@ DEADLINE = "2030-01-31T12:00:00+00:00"
 def run(tmp_path, *arguments):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    finished = subprocess.run(
-        [sys.executable, program, *arguments], check=False, capture_output=True, text=True, timeout=60
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = programs.run([sys.executable, str(program), *arguments])
     assert "hopline" not in finished.stderr
     return json.loads(finished.stdout)
 

@@ -1,18 +1,16 @@
 """Logging of whole programs, under `opentelemetry-instrument` and without it."""
 
 import os
-import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.collector import logs_received, spans_received
+from tests.programs import INSTRUMENT
 
 pytestmark = pytest.mark.processes
-
-INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
 
 
 @pytest.fixture
@@ -23,15 +21,8 @@ def run(tmp_path, server):
         path = tmp_path / "program.py"
         path.write_text(textwrap.dedent(program))
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "OTEL_METRICS_EXPORTER": "none"}
-        finished = subprocess.run(
-            [*([INSTRUMENT] if instrumented else []), sys.executable, path],
-            env={**os.environ, **settings, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
+        command = [*([INSTRUMENT] if instrumented else []), sys.executable, str(path)]
+        finished = programs.run(command, {**os.environ, **settings, **environment})
         return finished.stdout, finished.stderr
 
     return run

@@ -166,6 +166,6 @@ while len(exporter.get_finished_spans()) < 3 and time.monotonic() < deadline:
     time.sleep(0.01)
 print(len(exporter.get_finished_spans()))
 """
-    said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1"))
+    said = run([sys.executable, "-c", program], environment("http://127.0.0.1:1")).stdout
 
     assert said.split() == ["True", "False", "False", "True", "True", "3"]
