@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 WEB = "localhost:8000"
 
 # Run elsewhere: by tests/integration/test_packaging.py in an empty environment, and by .ci/run.
-RUN_ELSEWHERE = {"pip install . && hopline demo", "pip install tox && tox"}
+RUN_ELSEWHERE = {"pip install . && hopline demo", "pip install tox && tox run-parallel --parallel auto"}
 
 
 @dataclass
