@@ -22,7 +22,7 @@ class Injection:
     """What ``propagator`` injects into a request's header, and the request id where it does not.
 
     A composite propagator is taken apart. Those of its parts that most processes use read the span and the request's
-    state once between them, which takes a third of the time that their own ``inject`` take one after the other; any
+    state once between them, which takes half of the time that their own ``inject`` take one after the other; any
     other part injects by itself.
 
     Args:
