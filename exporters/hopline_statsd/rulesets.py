@@ -34,6 +34,27 @@ def _body(what: str, scale: float) -> MetricRule:
     )
 
 
+def _phase(name: str) -> Rule:
+    return Rule(
+        f"http.client.{name}",
+        Naming(f"requests.{name}", {"host": "{host}"}, plain=f"requests.{{host}}.{name}"),
+        kinds=("client",),
+        when=_HTTP,
+        value=f"hopline.phase.{name}",
+        unit="s",
+    )
+
+
+def _count(name: str, when: Mapping[str, Condition]) -> Rule:
+    return Rule(
+        f"http.client.{name}",
+        Naming(f"requests.{name}", {"host": "{host}"}, plain=f"requests.{{host}}.{name}"),
+        kinds=("client",),
+        when={**_HTTP, **when},
+        type="c",
+    )
+
+
 DEFAULT = RuleSet(
     spans=(
         Rule(
@@ -51,28 +72,9 @@ DEFAULT = RuleSet(
             kinds=("client",),
             when={**_HTTP, "url.template": "*"},
         ),
-        Rule(
-            "http.client.connections",
-            Naming("requests.connections", {"host": "{host}"}, plain="requests.{host}.connections"),
-            kinds=("client",),
-            when={**_HTTP, "hopline.connection.reused": False},
-            type="c",
-        ),
-        Rule(
-            "http.client.queued",
-            Naming("requests.queued", {"host": "{host}"}, plain="requests.{host}.queued"),
-            kinds=("client",),
-            when={**_HTTP, "hopline.phase.queue": "*"},
-            type="c",
-        ),
-        Rule(
-            "http.client.queue",
-            Naming("requests.queue", {"host": "{host}"}, plain="requests.{host}.queue"),
-            kinds=("client",),
-            when=_HTTP,
-            value="hopline.phase.queue",
-            unit="s",
-        ),
+        _count("connections", {"hopline.connection.reused": False}),
+        _count("queued", {"hopline.phase.queue": "*"}),
+        _phase("queue"),
         Rule(
             "http.server",
             Naming(
@@ -109,27 +111,10 @@ DEFAULT = RuleSet(
 """One timer for each HTTP request, made or served, and for each Celery task; counters beside them."""
 
 
-def _phase(name: str) -> Rule:
-    return Rule(
-        f"http.client.{name}",
-        Naming(f"requests.{name}", {"host": "{host}"}, plain=f"requests.{{host}}.{name}"),
-        kinds=("client",),
-        when=_HTTP,
-        value=f"hopline.phase.{name}",
-        unit="s",
-    )
-
-
 PHASES = DEFAULT.extended(
     [
         *(_phase(name) for name in ("dns", "connect", "tls", "headers")),
-        Rule(
-            "http.client.dns_cache_hits",
-            Naming("requests.dns_cache_hits", {"host": "{host}"}, plain="requests.{host}.dns_cache_hits"),
-            kinds=("client",),
-            when={**_HTTP, "hopline.dns.cache_hit": True},
-            type="c",
-        ),
+        _count("dns_cache_hits", {"hopline.dns.cache_hit": True}),
     ]
 )
 """The default rules, and a timer for each phase of an HTTP request that took place."""

@@ -60,7 +60,7 @@ class HoplineDistro(BaseDistro):
             return
         if entry_point.name in _WEB_FRAMEWORKS:
             kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
-        if not _is_ours(entry_point) and entry_point.name in _our_instrumentors():
+        if not _is_ours(entry_point) and entry_point.name in our_instrumentors():
             _logger.info("hopline instruments %s itself; %s is left out", entry_point.name, entry_point.value)
             return
         try:
@@ -118,7 +118,8 @@ def _is_ours(entry_point: EntryPoint) -> bool:
 
 
 @cache
-def _our_instrumentors() -> frozenset[str]:
+def our_instrumentors() -> frozenset[str]:
+    """The names of hopline's own instrumentors."""
     return frozenset(each.name for each in entry_points(group="opentelemetry_instrumentor") if _is_ours(each))
 
 

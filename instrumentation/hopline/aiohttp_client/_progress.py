@@ -74,8 +74,7 @@ class Progress:
 
     def wait(self) -> None:
         """No connection is free."""
-        self.queue = self.queue or Phase()
-        self.queue.begin()
+        self.queue = _begun(self.queue)
 
     def wait_no_more(self) -> None:
         """A connection is free."""
@@ -83,8 +82,7 @@ class Progress:
 
     def make_connection(self) -> None:
         """A connection is being made."""
-        self.connect = self.connect or Phase()
-        self.connect.begin()
+        self.connect = _begun(self.connect)
 
     def connection_made(self) -> None:
         """The connection is made, TLS included."""
@@ -97,8 +95,7 @@ class Progress:
 
     def resolve(self) -> None:
         """The resolver is asked."""
-        self.dns = self.dns or Phase()
-        self.dns.begin()
+        self.dns = _begun(self.dns)
 
     def resolved(self) -> None:
         """The resolver has answered."""
@@ -141,6 +138,12 @@ class Progress:
         if self.connect is not None:
             # aiohttp resolves the name as part of connecting.
             details[PHASE_CONNECT] = max(0, self.connect.end() - resolving) / 1e9
+
+
+def _begun(phase: Phase | None) -> Phase:
+    phase = phase or Phase()
+    phase.begin()
+    return phase
 
 
 def _end(phase: Phase | None) -> None:

@@ -21,6 +21,7 @@ from hopline.celery import CeleryInstrumentor
 from hopline.cli.demo_processes import DemoProcess
 from hopline.cli.otlp_receiver import OtlpReceiver
 from hopline.cli.trace_tree import lines_of
+from hopline.distro import our_instrumentors
 from hopline_statsd.listener import StatsdListener
 
 _PREFIX = "demo"
@@ -120,11 +121,7 @@ def run() -> int:
 
 
 def _environment(otlp_url: str, statsd_endpoint: str) -> dict[str, str]:
-    others = {
-        each.name
-        for each in entry_points(group="opentelemetry_instrumentor")
-        if each.dist is not None and each.dist.name != "hopline"
-    }
+    installed = {each.name for each in entry_points(group="opentelemetry_instrumentor")}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "STATSD_"))},
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url,
@@ -133,15 +130,10 @@ def _environment(otlp_url: str, statsd_endpoint: str) -> dict[str, str]:
         "OTEL_EXPORTER_STATSD_FLUSH_INTERVAL": "100",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(others - _our_instrumentors())),
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(installed - our_instrumentors())),
         # A Celery worker warns if it is root's.
         "PYTHONWARNINGS": "ignore",
     }
-
-
-def _our_instrumentors() -> set[str]:
-    group = entry_points(group="opentelemetry_instrumentor")
-    return {each.name for each in group if each.dist is not None and each.dist.name == "hopline"}
 
 
 def _start(

@@ -30,7 +30,7 @@ from hopline.http.attributes import (
     error_type_of,
 )
 from hopline.http.headers import Headers
-from hopline.http.redaction import redact_text, redact_url
+from hopline.http.redaction import description_of, redact_url
 
 if TYPE_CHECKING:
     from hopline.destinations import Destination
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 CALL = _SUPPRESS_HTTP
 """Where the context of an attempt holds its call; other instrumentations take it for the word to keep silent."""
-
-_MAX_DESCRIPTION = 256
 
 
 class ClientCall:
@@ -193,7 +191,7 @@ class ClientCall:
         """
         if self._span is None:
             return None
-        return self._end(self.operation.outcome(status, version, error_type_of(error)), _description(error))
+        return self._end(self.operation.outcome(status, version, error_type_of(error)), description_of(error))
 
     def cancel(self) -> Outcome | None:
         """End the attempt because the caller gave it up, which is no error.
@@ -280,7 +278,3 @@ def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:
     filtered = guard(config.url_filter, url)
     # A filter that fails would have hidden something.
     return {URL_FULL: redact_url(filtered)} if isinstance(filtered, str) else {}
-
-
-def _description(error: BaseException) -> str:
-    return redact_text(str(error))[:_MAX_DESCRIPTION]

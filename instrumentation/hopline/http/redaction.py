@@ -22,6 +22,8 @@ _SECRET_KEYS = frozenset(
 # A parameter of one of these names, or of a name that is percent-encoded and so may be one of them.
 _PARAMETER = re.compile(rf"([?&;])({'|'.join(sorted(_SECRET_KEYS))}|[^=&;#?\s]*%[^=&;#?\s]*)=([^&;#\s]*)")
 
+_MAX_DESCRIPTION = 256
+
 _CREDENTIALS = re.compile(r"://([^/?#\s]*)@")
 
 
@@ -45,6 +47,11 @@ def redact_url(url: str) -> str:
 def redact_text(text: str) -> str:
     """Remove the same from every URL that ``text``, such as the message of an exception, quotes."""
     return redact_query(_CREDENTIALS.sub(_without, text))
+
+
+def description_of(error: BaseException) -> str:
+    """What the status of a span says of ``error``: its message without secrets, 256 characters at most."""
+    return redact_text(str(error))[:_MAX_DESCRIPTION]
 
 
 def redact_query(text: str) -> str:

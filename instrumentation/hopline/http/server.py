@@ -33,7 +33,7 @@ from hopline.http import access_log
 from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value, error_type_of
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
-from hopline.http.redaction import redact_text
+from hopline.http.redaction import description_of
 from hopline.http.server_attributes import (
     FUNCTION,
     HTTP_ROUTE,
@@ -50,7 +50,6 @@ CALL = "hopline.server.call"
 """Where the call is kept, in the request's OpenTelemetry context and in its ``environ`` or ``scope``."""
 
 _NOT_FORWARDED = Forwarded()
-_MAX_DESCRIPTION = 256
 
 
 class ServerTelemetry:
@@ -242,7 +241,7 @@ class ServerCall:
         if span.is_recording():
             span.set_attributes({**told.span_attributes, **known({FUNCTION: self.function, **self._new_id()})})
             if told.is_error:
-                span.set_status(StatusCode.ERROR, None if error is None else _description(error))
+                span.set_status(StatusCode.ERROR, None if error is None else description_of(error))
             if error is not None:
                 span.record_exception(error)
             if route is not None and getattr(span, "name", None) == operation.span_name:
@@ -303,7 +302,3 @@ def _route_of(span: Span) -> str | None:
     attributes = getattr(span, "attributes", None)
     route = None if attributes is None else attributes.get(HTTP_ROUTE)
     return route if isinstance(route, str) else None
-
-
-def _description(error: BaseException) -> str:
-    return redact_text(str(error))[:_MAX_DESCRIPTION]

@@ -8,10 +8,9 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.collector import Collector
-from tests.hopline.wsgi.test_servers import PARENT_ID, TRACE_ID, get, status_of
+from tests.hopline.wsgi.test_servers import PARENT_ID, TRACE_ID, get, ids_logged_of_an_exception, status_of
 from tests.programs import Program, environment, instrumented
-from tests.servers import free_port, wait_until
-from tests.sites import log_lines
+from tests.servers import free_port
 
 pytestmark = pytest.mark.processes
 
@@ -59,18 +58,7 @@ def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_
 
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
 def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
-    port = free_port()
-    command = [part.format(port=port) for part in SERVERS[server]]
-    settings = environment("http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none", SITE_LOGS="1")
-
-    with Program(instrumented(*command), settings, port) as program:
-        get(port, "/")  # by then it has said all that it says when it starts
-        said_before = len(program.output)
-        status_of(port, "/boom")
-        wait_until(lambda: "RuntimeError: boom" in program.output, "the server logs the exception")
-        said = program.output[said_before:]
-
-    assert set(log_lines.ids_of(f"{server}.error", said)) == {"abc"}
+    assert ids_logged_of_an_exception(SERVERS[server], f"{server}.error") == {"abc"}
 
 
 def test_a_server_is_patched_only_where_it_is_imported_and_unpatched_again(run_python):

@@ -53,6 +53,19 @@ def status_of(port, path):
         return connection.getresponse().status
 
 
+def ids_logged_of_an_exception(command, logger):
+    """The request ids on what a server logs of a request that fails."""
+    port = free_port()
+    settings = environment("http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none", SITE_LOGS="1")
+
+    with Program(instrumented(*(part.format(port=port) for part in command)), settings, port) as program:
+        get(port, "/")  # by then it has said all that it says when it starts
+        said_before = len(program.output)
+        status_of(port, "/boom")
+        wait_until(lambda: "RuntimeError: boom" in program.output, "the server logs the exception")
+        return set(log_lines.ids_of(logger, program.output[said_before:]))
+
+
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server):
     port = free_port()
@@ -84,19 +97,9 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
 
 @pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn sync", "gunicorn gthread"])
 def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
-    port = free_port()
-    command = [part.format(port=port) for part in SERVERS[server]]
-    settings = environment("http://127.0.0.1:1", OTEL_TRACES_EXPORTER="none", SITE_LOGS="1")
     logger = "gunicorn.error" if "gunicorn" in server else server
 
-    with Program(instrumented(*command), settings, port) as program:
-        get(port, "/")  # by then it has said all that it says when it starts
-        said_before = len(program.output)
-        status_of(port, "/boom")
-        wait_until(lambda: "RuntimeError: boom" in program.output, "the server logs the exception")
-        said = program.output[said_before:]
-
-    assert set(log_lines.ids_of(logger, said)) == {"abc"}
+    assert ids_logged_of_an_exception(SERVERS[server], logger) == {"abc"}
 
 
 def test_the_servers_are_patched_only_where_they_are_imported(run_python):
