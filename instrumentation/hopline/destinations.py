@@ -80,7 +80,7 @@ class Destination:
         denied: the kinds of headers (see ``KINDS``) that this host may not receive.
         expected: the statuses that are no error here.
         templates: the rules that may name a URL here.
-        operations: what :mod:`hopline.http` has prepared for this destination, by its own keys.
+        operations: what :mod:`hopline.http` has prepared for this destination, by method and URL template.
     """
 
     __slots__ = ("denied", "expected", "host", "name", "operations", "port", "scheme", "templates")
@@ -91,7 +91,7 @@ class Destination:
         self.port = _DEFAULT_PORTS.get(scheme) if port is None else port
         self.name = host_names.of(host, self.port)
         self.expected = frozenset[int]().union(*(codes for hosts, codes in rules.expected if hosts.match(host)))
-        self.operations: dict[Any, Any] = {}
+        self.operations: dict[tuple[str, str | None], Any] = {}
         self.denied = frozenset(kind for kind, hosts in rules.propagation.items() if not hosts.match(host))
         self.templates = tuple(each for each in rules.templates if each.applies_to(host))
 

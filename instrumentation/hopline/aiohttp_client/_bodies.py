@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import ClientConnectionError, ClientResponse
 
+from hopline._errors import error_type_of
 from hopline._guard import guard
-from hopline.http.attributes import Outcome, error_type_of
+from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.instruments import ClientInstruments
 

@@ -12,11 +12,11 @@ from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
+from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.celery import _words as words
 from hopline.celery._messages import put_into
 from hopline.context import completed
-from hopline.http.attributes import error_type_of
 from hopline.request_id import HEADER
 
 

@@ -14,11 +14,11 @@ from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
+from hopline._errors import error_type_of
 from hopline._extraction import Extraction
 from hopline.celery import _words as words
 from hopline.celery._messages import HeaderGetter, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
-from hopline.http.attributes import error_type_of
 from hopline.request_id import HEADER
 
 _WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))

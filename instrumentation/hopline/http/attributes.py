@@ -149,14 +149,10 @@ class Words:
     old_names: bool = False
 
     def operation(self, method: str, template: str | None, destination: Destination) -> Operation:
-        """One method, and perhaps one URL template, on one destination, prepared when it is first met."""
-        key = method if template is None else (method, template)
-        known: Operation | None = destination.operations.get(key)
-        if known is not None:
-            return known
+        """Prepare one method, and perhaps one URL template, on one destination, and keep it among its operations."""
         operation = Operation(method, template, destination, self)
         if len(destination.operations) < _MAX_OPERATIONS:
-            destination.operations[key] = operation
+            destination.operations[method, template] = operation
         return operation
 
     def method(self, method: str) -> str:
@@ -175,12 +171,6 @@ def origin_attributes(destination: Destination) -> dict[str, Value]:
     return _without_none(
         {SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name}
     )
-
-
-def error_type_of(error: BaseException) -> str:
-    """The value of ``error.type``: the exception's class, fully qualified (a built-in one by its name alone)."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _doubled(attributes: Mapping[str, Value]) -> dict[str, Value]:

@@ -17,6 +17,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_FULL
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY as _SPAN
 
+from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.hints import current_hints
 from hopline.http.attributes import (
@@ -27,9 +28,9 @@ from hopline.http.attributes import (
     Operation,
     Outcome,
     Value,
-    error_type_of,
 )
 from hopline.http.headers import Headers
+from hopline.http.instruments import Sizes
 from hopline.http.redaction import description_of, redact_url
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ClientCall:
     _start: int
 
     # What most calls never set stands on the class, so that making a call does not set it either.
-    sizes: tuple[int | None, int | None] = (None, None)
+    sizes: Sizes = (None, None)
     progress: Any = None
     _previous: Span | None = None
     _span: Span | None = None
@@ -171,7 +172,7 @@ class ClientCall:
         if span is None:
             return None
         if self._duration is None:
-            self.stop()
+            self._duration = perf_counter_ns() - self._clock
         if config.response_headers is not None and span.is_recording():
             span.set_attributes(config.response_headers.attributes(headers))
         if config.response_hook is not None and response is not None:
@@ -227,7 +228,8 @@ class ClientCall:
             template = None  # the caller has named the URL that it asked for, not where a redirect leads
         if template is None and destination.templates:
             template = destination.template(self.url)
-        self.operation = self.telemetry.config.words.operation(self.method, template, destination)
+        operation: Operation | None = destination.operations.get((self.method, template))
+        self.operation = operation or self.telemetry.config.words.operation(self.method, template, destination)
         self._expected = destination.expected if hints is None else destination.expected | hints.expected
 
     def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:
@@ -253,23 +255,15 @@ class ClientCall:
         telemetry.active.discard(self)
         if span.is_recording():
             # All at once: each call of the SDK's takes its lock and cleans what it has got.
-            span.set_attributes({**outcome.span_attributes, **self.details})
+            details = self.details
+            span.set_attributes({**outcome.span_attributes, **details} if details else outcome.span_attributes)
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
         span.end(self._start + duration)
-        if telemetry.instruments.are_read():
-            self._record(duration, outcome)
+        telemetry.instruments.record(duration, outcome, self.sizes, self.details, self.operation.origin)
         # The attempt's context refers to this call: without this, only the garbage collector would free them.
         self.context = self._parent
         return outcome
-
-    def _record(self, duration: int, outcome: Outcome) -> None:
-        instruments = self.telemetry.instruments
-        instruments.record(duration, outcome)
-        if self.telemetry.config.body_sizes:
-            instruments.record_sizes(*self.sizes, outcome)
-        if self.details:
-            instruments.phases.record(self.details, self.operation.origin)
 
 
 def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:

@@ -43,7 +43,9 @@ def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -
         The lower-case names of the fields that the user set.
     """
     users: Collection[str] = ()
-    present = fields.intersection(_lower_names(headers))
+    # Where requests' CaseInsensitiveDict keeps its fields, by just these names: 0.8 µs less than to go through them.
+    store = getattr(headers, "_store", None)
+    present = fields.intersection(store if isinstance(store, dict) else map(str.lower, headers))
     if present:
         ours = [field for field in present if type(headers[field]) is Injected]
         for field in ours:
@@ -53,12 +55,6 @@ def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -
     for name, value in values.items():
         headers[name] = Injected(value)
     return users
-
-
-def _lower_names(headers: Headers) -> Iterable[str]:
-    # Where requests' CaseInsensitiveDict keeps its fields, by just these names: 0.8 µs less than to go through them.
-    store = getattr(headers, "_store", None)
-    return store if isinstance(store, dict) else map(str.lower, headers)
 
 
 def withdraw(headers: Headers) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from opentelemetry.metrics import Histogram, Meter, MeterProvider, get_meter, get_meter_provider
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 
 from hopline._version import __version__
-from hopline.http.attributes import SCHEMA_URL, Outcome
+from hopline.http.attributes import SCHEMA_URL, Outcome, Value
 from hopline.http.body import SIZE_BOUNDARIES, Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
 from hopline.http.phases import Phases
+
+Sizes = tuple[int | None, int | None]
+"""The bytes of a request's body and of its response's, each None while it is not known."""
 
 
 class ClientInstruments:
@@ -75,16 +80,32 @@ class ClientInstruments:
         """Whether there may be a reader for what is recorded."""
         return self._readers is None or bool(self._readers._reader_storages)
 
-    def record(self, nanoseconds: int, outcome: Outcome) -> None:
+    def record(
+        self,
+        nanoseconds: int,
+        outcome: Outcome,
+        sizes: Sizes,
+        details: Mapping[str, Value],
+        origin: Mapping[str, Value],
+    ) -> None:
         """Record one attempt; an exemplar leads to the trace of the caller, whose span is current.
 
         Args:
             nanoseconds: its duration, which is its span's.
             outcome: how it ended.
+            sizes: the bytes of its request's and its response's body.
+            details: what else is known of it, such as its phases.
+            origin: the attributes that tell where it went.
         """
+        if self._readers is not None and not self._readers._reader_storages:
+            return
         self._duration.record(nanoseconds / 1e9, outcome.metric_attributes)
         if self._old_duration is not None:
             self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes)
+        if self._request_size is not None:
+            self.record_sizes(*sizes, outcome)
+        if details:
+            self.phases.record(details, origin)
 
     def record_sizes(self, sent: int | None, received: int | None, outcome: Outcome) -> None:
         """Record the sizes, in bytes, of an attempt's bodies as they were on the wire; None: not known."""

@@ -24,13 +24,14 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from hopline._errors import error_type_of
 from hopline._extraction import Extraction
 from hopline._guard import guard
 from hopline._serving import Serving
 from hopline._version import __version__
 from hopline.context import current
 from hopline.http import access_log
-from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value, error_type_of
+from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
 from hopline.http.redaction import description_of

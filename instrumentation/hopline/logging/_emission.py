@@ -14,10 +14,10 @@ from opentelemetry._logs import LogRecord as OtelLogRecord
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import get_current
 
+from hopline._errors import error_type_of
 from hopline._extras import FIELDS, STANDARD
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.http.attributes import error_type_of
 from hopline.logging._records import stamped
 from hopline.logging._values import plain, text, to_json, well_formed
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.http.attributes import Outcome, error_type_of
+from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.call import ClientCall
 from hopline.requests._progress import Progress, is_read, ongoing_progress

@@ -63,15 +63,15 @@ def progress_in(context: Context) -> tuple[ClientCall, Progress] | tuple[None, N
     return None, None
 
 
-def line_and_header(request: PreparedRequest) -> tuple[str, str, Headers, PreparedRequest]:
-    """What :meth:`ClientCall.begin` wants to know of a request."""
-    headers: Any = request.headers
+def header_of(request: Any) -> Headers:
+    """The header of a prepared request; it gets one if it has none."""
+    headers: Headers | None = request.headers
     if headers is None:
         # Only where the application filled in a PreparedRequest by hand; requests takes it either way.
         from requests.structures import CaseInsensitiveDict
 
         request.headers = headers = CaseInsensitiveDict()
-    return request.method or "", request.url or "", headers, request
+    return headers
 
 
 def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
@@ -114,8 +114,7 @@ def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | 
     """
     end(call)
     call.progress = Progress(call.progress.session)
-    method, url, own_headers, _ = line_and_header(request)
-    call.resend(method, url, own_headers if headers is None else headers, request)
+    call.resend(request.method or "", request.url or "", header_of(request) if headers is None else headers, request)
 
 
 def is_read(raw: Any) -> bool:

@@ -12,12 +12,12 @@ from opentelemetry.context import Context, attach, detach, get_current
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline._state import here
-from hopline.http.call import ClientCall
+from hopline.http.call import CALL, ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, line_and_header, next_attempt, ongoing_progress, progress_in, stop
+from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing_progress, progress_in, stop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -100,15 +100,8 @@ class Sending:
         state = here(context)
         if state is not None and state.deadline is not None:
             kwargs = in_time(kwargs)
-        outer, progress = progress_in(context)
-        # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
-        if (
-            outer is not None
-            and progress is not None
-            and progress.following
-            and progress.session is session
-            and not kwargs.get("allow_redirects", True)
-        ):
+        outer = _followed(context, session, kwargs) if CALL in context else None
+        if outer is not None:
             guard(next_attempt, outer, request)
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
             guard(stop, outer)
@@ -135,13 +128,23 @@ def _replaced(returned: object, request: Any) -> Any:
     return returned if hasattr(returned, "prepare_headers") else request
 
 
+def _followed(context: Context, session: Session, kwargs: Any) -> ClientCall | None:
+    """The call that is current, if what the session sends now is the redirect that it follows."""
+    call, progress = progress_in(context)
+    if progress is None or not progress.following or progress.session is not session:
+        return None
+    # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
+    return None if kwargs.get("allow_redirects", True) else call
+
+
 def _start(
     telemetry: ClientTelemetry, session: Session, request: PreparedRequest, context: Context
 ) -> ClientCall | None:
     # What is not a prepared request is for requests itself to refuse.
     if not hasattr(request, "body") or not isinstance(request.url, str):
         return None
-    call = telemetry.start(*line_and_header(request), context=context)
+    headers = header_of(request) if request.headers is None else request.headers
+    call = telemetry.start(request.method or "", request.url, headers, request, context=context)
     if call is not None:
         call.progress = Progress(session)
     return call
