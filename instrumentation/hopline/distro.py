@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from logging import getLogger
 from os import environ
 from typing import Any
@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
+from hopline._on_import import LIBRARIES, when_imported
 from hopline._settings import comma_separated
-from hopline.http.foreign_metrics import OtherRequestsMeterProvider
 from hopline.late_threads import LateThreads
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
@@ -35,6 +35,8 @@ DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
 # Other instrumentors that measure the requests which hopline measures at the server.
 _WEB_FRAMEWORKS = frozenset(("django", "falcon", "fastapi", "flask", "pyramid", "starlette"))
+# What OpenTelemetry's loader takes for a library that is not there or too old, and goes on; at all else it stops.
+_NOT_HERE = (ImportError, DependencyConflictError)
 # Where nobody names a statsd server, the exporter is not even imported.
 _STATSD_SETTINGS = ("OTEL_EXPORTER_STATSD_ENDPOINT", "STATSD_DSN", "STATSD_HOST")
 
@@ -50,7 +52,8 @@ class HoplineDistro(BaseDistro):
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one instrumentor, unless hopline has its own for the same library.
 
-        One that fails costs a warning, and none of the others.
+        One that fails costs a warning, and none of the others. Hopline's own for a library is loaded when the
+        application imports the library.
 
         Args:
             entry_point: names the instrumentor.
@@ -59,16 +62,16 @@ class HoplineDistro(BaseDistro):
         if _is_disabled():
             return
         if entry_point.name in _WEB_FRAMEWORKS:
+            from hopline.http.foreign_metrics import OtherRequestsMeterProvider
+
             kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
-        if not _is_ours(entry_point) and entry_point.name in our_instrumentors():
+        load = partial(super().load_instrumentor, entry_point, **kwargs)
+        if _is_ours(entry_point):
+            when_imported(LIBRARIES.get(entry_point.name, ()), partial(_load, entry_point, load))
+        elif entry_point.name in our_instrumentors():
             _logger.info("hopline instruments %s itself; %s is left out", entry_point.name, entry_point.value)
-            return
-        try:
-            super().load_instrumentor(entry_point, **kwargs)
-        except (ImportError, DependencyConflictError):
-            raise  # the library is not there, or too old: the loader goes on
-        except Exception as error:  # the loader would stop at it
-            _logger.warning("%s is not instrumented: %s failed", entry_point.name, entry_point.value, exc_info=error)
+        else:
+            _load(entry_point, load, passed_on=_NOT_HERE)
 
 
 class HoplineConfigurator(_OTelSDKConfigurator):
@@ -102,6 +105,15 @@ def _count_in_statsd(provider: TracerProvider) -> None:
     processor = StatsdSpanProcessor.from_environment()
     provider.sampler = processor.recording_sampler(provider.sampler)
     provider.add_span_processor(processor)
+
+
+def _load(entry_point: EntryPoint, load: Callable[[], object], passed_on: tuple[type[Exception], ...] = ()) -> None:
+    try:
+        load()
+    except passed_on:
+        raise
+    except Exception as error:
+        _logger.warning("%s is not instrumented: %s failed", entry_point.name, entry_point.value, exc_info=error)
 
 
 def _propagators() -> list[TextMapPropagator]:

@@ -21,6 +21,13 @@ from tests.programs import INSTRUMENT, fetch, run_code
 pytestmark = pytest.mark.processes
 
 HEAVY = ("ssl", "urllib3", "requests", "aiohttp", "celery", "gevent")
+ROOMS = {
+    "aiohttp_client": "AioHttpClientInstrumentor",
+    "asgi": "AsgiInstrumentor",
+    "celery": "CeleryInstrumentor",
+    "requests": "RequestsInstrumentor",
+    "wsgi": "WsgiInstrumentor",
+}
 
 
 @pytest.fixture
@@ -273,6 +280,38 @@ def test_nothing_is_imported_that_the_application_did_not_import(otlp, statsd):
     # From version 2.2 on wrapt, which OpenTelemetry's own loader imports, imports asyncio and with it ssl.
     by_wrapt = ["ssl"] if Version(version("wrapt")) >= Version("2.2") else []
     assert finished.stdout == f"{by_wrapt}\n"
+    assert warnings_in(finished) == []
+
+
+def test_no_room_is_loaded_before_the_application_imports_its_library(otlp):
+    finished = run_code(
+        f"""
+        import sys
+        rooms = {ROOMS!r}
+        print([name for name in rooms if f"hopline.{{name}}" in sys.modules])
+        import requests, celery
+        print([name for name in rooms if f"hopline.{{name}}" in sys.modules])
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url,
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=",".join(other_instrumentors()),
+    )
+
+    assert finished.stdout == "[]\n['celery', 'requests']\n"
+    assert warnings_in(finished) == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_application_that_imports_a_room_first_finds_its_instrumentor_at_work(otlp, room):
+    finished = run_code(
+        f"""
+        from hopline.{room} import {ROOMS[room]} as Instrumentor
+        print(Instrumentor().is_instrumented_by_opentelemetry)
+        Instrumentor().uninstrument()
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url,
+    )
+
+    assert finished.stdout == "True\n"
     assert warnings_in(finished) == []
 
 
