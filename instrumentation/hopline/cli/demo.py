@@ -124,6 +124,9 @@ def _environment(otlp_url: str, statsd_endpoint: str) -> dict[str, str]:
     installed = {each.name for each in entry_points(group="opentelemetry_instrumentor")}
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "STATSD_"))},
+        # Where another distribution is installed too, the loader would take the first that it meets.
+        "OTEL_PYTHON_DISTRO": "hopline",
+        "OTEL_PYTHON_CONFIGURATOR": "hopline",
         "OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url,
         "OTEL_EXPORTER_STATSD_ENDPOINT": statsd_endpoint,
         "OTEL_EXPORTER_STATSD_PREFIX": _PREFIX,

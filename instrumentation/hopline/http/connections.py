@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
@@ -21,6 +21,7 @@ class OpenConnection:
     """One open connection.
 
     Args:
+        connections: what it is told to.
         destination: where the request goes that it was opened for.
         peer: the span attributes that tell its other end.
 
@@ -32,9 +33,10 @@ class OpenConnection:
         opened: when it was established, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("active", "ask", "attributes", "opened", "peer")
+    __slots__ = ("__weakref__", "_connections", "active", "ask", "attributes", "opened", "peer")
 
-    def __init__(self, destination: Destination, peer: Mapping[str, Value]) -> None:
+    def __init__(self, connections: Connections, destination: Destination, peer: Mapping[str, Value]) -> None:
+        self._connections = connections
         self.attributes = origin_attributes(destination)
         self.peer = peer
         self.active = True
@@ -46,12 +48,13 @@ class OpenConnection:
         active = self.active if self.ask is None else guard(self.ask)
         return "active" if active else "idle"
 
+    def closed(self) -> None:
+        """It was closed."""
+        self._connections.closed(self)
+
 
 class Connections:
-    """What is told about the connections of one HTTP client; its library room says when they open and close.
-
-    A connection is known by the library's own object for it, which must be weakly referable: one that the library
-    drops without closing it is gone for us too.
+    """What is told about the connections of one HTTP client, which somebody else keeps as long as they are open.
 
     Args:
         meter: makes the instruments ``http.client.open_connections`` and ``http.client.connection.duration``.
@@ -60,7 +63,7 @@ class Connections:
     __slots__ = ("_count", "_duration", "_open")
 
     def __init__(self, meter: Meter) -> None:
-        self._open: WeakKeyDictionary[object, OpenConnection] = WeakKeyDictionary()
+        self._open: WeakSet[OpenConnection] = WeakSet()
         self._duration = meter.create_histogram(
             "http.client.connection.duration",
             unit="s",
@@ -75,32 +78,31 @@ class Connections:
             self._states,
         )
 
-    def opened(self, connection: object, destination: Destination, peer: object) -> OpenConnection:
+    def opened(self, destination: Destination, peer: object) -> OpenConnection:
         """A connection was established, and a request is about to use it.
 
         Args:
-            connection: the library's own object for it.
             destination: where the request goes.
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
 
         Returns:
             What is known of it, for its library room to say when it is used.
         """
-        opened = self._open[connection] = OpenConnection(destination, peer_attributes(peer))
+        opened = OpenConnection(self, destination, peer_attributes(peer))
+        self._open.add(opened)
         return opened
 
-    def closed(self, connection: object) -> None:
-        """The connection was closed; to say so again does nothing."""
-        known = self._open.pop(connection, None)
-        if known is not None:
-            self._duration.record((perf_counter_ns() - known.opened) / 1e9, known.attributes)
+    def closed(self, connection: OpenConnection) -> None:
+        """A connection was closed."""
+        self._open.discard(connection)
+        self._duration.record((perf_counter_ns() - connection.opened) / 1e9, connection.attributes)
 
     def close(self) -> None:
         """Report nothing any more."""
         self._count.close()
 
     def _states(self) -> list[dict[str, Value]]:
-        return [{**known.attributes, _STATE: known.state()} for known in list(self._open.values())]
+        return [{**known.attributes, _STATE: known.state()} for known in list(self._open)]
 
 
 def peer_attributes(peer: object) -> dict[str, Value]:

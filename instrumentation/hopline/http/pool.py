@@ -7,13 +7,15 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from hopline.http.call import ClientCall
-from hopline.http.connections import Connections, OpenConnection
+from hopline.http.connections import OpenConnection
 
 
 class PooledConnections:
     """The open connections of one library, each told of by the client whose request opened it.
 
-    Sessions that are told of differently may share a pool, and the library's own pool knows nothing of clients.
+    Sessions that are told of differently may share a pool, and the library's own pool knows nothing of clients. A
+    connection is known by the library's own object for it, which must be weakly referable: one that the library drops
+    without closing it is gone for us too.
 
     Args:
         peer_of: tells the address of the other end of one of the library's connections.
@@ -23,29 +25,27 @@ class PooledConnections:
 
     def __init__(self, peer_of: Callable[[Any], object]) -> None:
         self._peer_of = peer_of
-        self._open: WeakKeyDictionary[object, tuple[Connections, OpenConnection]] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[object, OpenConnection] = WeakKeyDictionary()
 
     def take(self, call: ClientCall, connection: object) -> OpenConnection:
         """The call's attempt is about to use the connection, a new one or one that was in the pool."""
-        known = self._open.get(connection)
-        if known is None:
+        opened = self._open.get(connection)
+        if opened is None:
             connections = call.telemetry.instruments.connections
-            opened = connections.opened(connection, call.destination, self._peer_of(connection))
-            self._open[connection] = connections, opened
+            opened = self._open[connection] = connections.opened(call.destination, self._peer_of(connection))
         else:
-            opened = known[1]
             opened.active = True
         call.details.update(opened.peer)
         return opened
 
     def give_back(self, connection: object) -> None:
         """The connection waits in its pool."""
-        known = self._open.get(connection)
-        if known is not None:
-            known[1].active = False
+        opened = self._open.get(connection)
+        if opened is not None:
+            opened.active = False
 
     def forget(self, connection: object) -> None:
         """The connection is closed; to say so again does nothing."""
-        known = self._open.pop(connection, None)
-        if known is not None:
-            known[0].closed(connection)
+        opened = self._open.pop(connection, None)
+        if opened is not None:
+            opened.closed()
