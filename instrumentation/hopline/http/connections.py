@@ -28,25 +28,23 @@ class OpenConnection:
     Attributes:
         attributes: those that its metrics have.
         peer: the span attributes that tell its other end.
-        active: whether a request uses it, as its library room has said last.
-        ask: tells the same when metrics are collected, where a library room does not say so.
+        ask: tells, when metrics are collected, whether a request uses it or it waits in its pool; set by its library
+            room.
         opened: when it was established, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("__weakref__", "_connections", "active", "ask", "attributes", "opened", "peer")
+    __slots__ = ("__weakref__", "_connections", "ask", "attributes", "opened", "peer")
 
     def __init__(self, connections: Connections, destination: Destination, peer: Mapping[str, Value]) -> None:
         self._connections = connections
         self.attributes = origin_attributes(destination)
         self.peer = peer
-        self.active = True
         self.ask: Callable[[], bool] | None = None
         self.opened = perf_counter_ns()
 
     def state(self) -> str:
         """The value of ``http.connection.state``."""
-        active = self.active if self.ask is None else guard(self.ask)
-        return "active" if active else "idle"
+        return "active" if self.ask is None or guard(self.ask) else "idle"
 
     def closed(self) -> None:
         """It was closed."""
@@ -86,7 +84,7 @@ class Connections:
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
 
         Returns:
-            What is known of it, for its library room to say when it is used.
+            What is known of it, for its library room to set what tells whether it is used.
         """
         opened = OpenConnection(self, destination, peer_attributes(peer))
         self._open.add(opened)

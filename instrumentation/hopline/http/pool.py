@@ -1,4 +1,4 @@
-"""The connections in a library's pool: who opened each, when it is used, waits and is closed."""
+"""The connections in a library's pool: who opened each, when it is used and when it is closed."""
 
 from __future__ import annotations
 
@@ -33,16 +33,8 @@ class PooledConnections:
         if opened is None:
             connections = call.telemetry.instruments.connections
             opened = self._open[connection] = connections.opened(call.destination, self._peer_of(connection))
-        else:
-            opened.active = True
         call.details.update(opened.peer)
         return opened
-
-    def give_back(self, connection: object) -> None:
-        """The connection waits in its pool."""
-        opened = self._open.get(connection)
-        if opened is not None:
-            opened.active = False
 
     def forget(self, connection: object) -> None:
         """The connection is closed; to say so again does nothing."""

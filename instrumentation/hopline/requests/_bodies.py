@@ -13,7 +13,7 @@ from hopline._patch import Patch
 from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.call import ClientCall
-from hopline.requests._progress import Progress, is_read, ongoing_progress
+from hopline.requests._progress import Progress, is_read, ongoing
 
 if TYPE_CHECKING:
     from requests import Response
@@ -68,7 +68,8 @@ class Streams:
         except BaseException as error:
             guard(self._broken, self._streamed.get(raw), error)
             raise
-        guard(self._count, raw, data)
+        if ongoing.get() is not None or self._streamed:
+            guard(self._count, raw, data)
         return data
 
     def _read_length(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
@@ -89,18 +90,20 @@ class Streams:
 
     def _count(self, raw: Any, data: bytes) -> None:
         # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
-        streamed, (_, progress) = self._streamed.get(raw), ongoing_progress()
+        streamed, call = self._streamed.get(raw) if self._streamed else None, ongoing.get()
         if streamed is not None:
             streamed.received += len(data)
-        elif progress is not None and _is_of(raw, progress):
-            progress.received += len(data)
+        elif call is not None and _is_of(raw, call.progress):
+            call.progress.received += len(data)
 
     def _release_conn(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
-        guard(self._ended, raw)
+        if self._streamed:
+            guard(self._ended, raw)
         return wrapped(*args, **kwargs)
 
     def _close(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
-        guard(self._ended, raw)
+        if self._streamed:
+            guard(self._ended, raw)
         return wrapped(*args, **kwargs)
 
     def _ended(self, raw: Any) -> None:

@@ -6,9 +6,11 @@ Everything here reads urllib3's inner workings: what a version of it does not ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from time import perf_counter_ns
 from typing import Any
+from weakref import ref
 
 from hopline._guard import guard
 from hopline._patch import Patch
@@ -16,7 +18,7 @@ from hopline.http.attributes import CONNECTION_REUSED, PHASE_CONNECT, PHASE_DNS,
 from hopline.http.call import ClientCall
 from hopline.http.connections import peer_attributes
 from hopline.http.pool import PooledConnections
-from hopline.requests._progress import Progress, ongoing_progress
+from hopline.requests._progress import Progress, ongoing
 
 Wrapped = Callable[..., Any]
 
@@ -28,7 +30,6 @@ class Phases:
         self._connections = PooledConnections(_peer)
         self.patches = (
             Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
-            Patch("urllib3.connectionpool", "HTTPConnectionPool._put_conn", self._put_conn),
             Patch("urllib3.connection", "HTTPConnection.connect", self._connect),
             Patch("urllib3.connection", "HTTPSConnection.connect", self._connect),
             Patch("urllib3.connection", "HTTPConnection.close", self._close),
@@ -40,10 +41,10 @@ class Phases:
         )
 
     def _get_conn(self, wrapped: Wrapped, pool: Any, args: Any, kwargs: Any) -> Any:
-        call, progress = ongoing_progress()
-        if call is None or progress is None or progress.pool is not pool:
+        call = ongoing.get()
+        if call is None or call.progress.pool is not pool:
             return wrapped(*args, **kwargs)
-        began = perf_counter_ns() if guard(_must_wait, pool) else None
+        began = perf_counter_ns() if pool.block and guard(_must_wait, pool) else None
         try:
             connection = wrapped(*args, **kwargs)
         finally:
@@ -51,23 +52,21 @@ class Phases:
                 call.details[PHASE_QUEUE] = _seconds_since(began)
         if connection.sock is not None:  # or it is still to be connected
             call.details[CONNECTION_REUSED] = True
-            guard(self._connections.take, call, connection)
+            guard(self._take, call, connection)
         return connection
-
-    def _put_conn(self, wrapped: Wrapped, pool: object, args: Any, kwargs: Any) -> Any:
-        result = wrapped(*args, **kwargs)
-        connection = args[0] if args else kwargs.get("conn")
-        if connection is not None:
-            guard(self._connections.give_back, connection)
-        return result
 
     def _connect(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
-        call, _ = ongoing_progress()
+        call = ongoing.get()
         if call is not None:
             call.details[CONNECTION_REUSED] = False
-            guard(self._connections.take, call, connection)
+            guard(self._take, call, connection)
         return result
+
+    def _take(self, call: ClientCall, connection: Any) -> None:
+        opened = self._connections.take(call, connection)
+        if opened.ask is None:
+            opened.ask = partial(_is_in_use, ref(call.progress.pool), ref(connection))
 
     def _close(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
         guard(self._connections.forget, connection)
@@ -75,9 +74,10 @@ class Phases:
 
 
 def _new_conn(wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
-    call, progress = ongoing_progress()
-    if call is None or progress is None:
+    call = ongoing.get()
+    if call is None:
         return wrapped(*args, **kwargs)
+    progress: Progress = call.progress
     began = perf_counter_ns()
     progress.resolving = progress.connecting = None
     try:
@@ -102,15 +102,16 @@ def _dialled(call: ClientCall, progress: Progress, began: int) -> None:
 
 def _before_resolving(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
     result = wrapped(*args, **kwargs)
-    call, progress = ongoing_progress()
-    if call is not None and progress is not None:
-        progress.resolving = perf_counter_ns()
+    call = ongoing.get()
+    if call is not None:
+        call.progress.resolving = perf_counter_ns()
     return result
 
 
 def _after_resolving(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
-    call, progress = ongoing_progress()
-    if call is not None and progress is not None and progress.connecting is None:
+    call = ongoing.get()
+    if call is not None and call.progress.connecting is None:
+        progress: Progress = call.progress
         progress.connecting = perf_counter_ns()
         if progress.resolving is not None and not _is_address(call.destination.host):
             call.details[PHASE_DNS] = (progress.connecting - progress.resolving) / 1e9
@@ -118,7 +119,7 @@ def _after_resolving(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any
 
 
 def _ssl_wrap_socket(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
-    call, _progress = ongoing_progress()
+    call = ongoing.get()
     if call is None:
         return wrapped(*args, **kwargs)
     began = perf_counter_ns()
@@ -129,12 +130,18 @@ def _ssl_wrap_socket(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any
         call.details[PHASE_TLS] = float(call.details.get(PHASE_TLS, 0)) + _seconds_since(began)
 
 
+def _is_in_use(pool: Callable[[], Any], connection: Callable[[], object]) -> bool:
+    """Whether a request has the connection: it does not wait in its pool, which is asked when metrics are collected."""
+    waiting = getattr(pool(), "pool", None)
+    return connection() not in list(getattr(waiting, "queue", ()))
+
+
 def _peer(connection: Any) -> object:
     return connection.sock.getpeername()
 
 
 def _must_wait(pool: Any) -> bool:
-    return bool(pool.block and pool.pool is not None and pool.pool.empty())
+    return pool.pool is not None and pool.pool.empty()
 
 
 def _seconds_since(began: int) -> float:

@@ -11,7 +11,7 @@ from opentelemetry.context import attach, detach
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.call import ClientCall
-from hopline.requests._progress import Progress, next_attempt, ongoing_progress
+from hopline.requests._progress import Progress, next_attempt, ongoing
 
 # Of urlopen's arguments, after method, url and body.
 _HEADERS = 3
@@ -27,9 +27,10 @@ def retry_patches() -> tuple[Patch, ...]:
 
 
 def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
-    call, progress = ongoing_progress()
-    if call is None or progress is None or not progress.adapted:
+    call = ongoing.get()
+    if call is None or not call.progress.adapted:
         return wrapped(*args, **kwargs)
+    progress: Progress = call.progress
     if progress.pool is None:
         # The adapter hands over the request's own header; whoever else uses urllib3 meanwhile has another.
         if _argument(args, kwargs, _HEADERS, "headers") is progress.headers:
@@ -48,9 +49,10 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
 
 
 def _make_request(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
-    call, progress = ongoing_progress()
-    if call is None or progress is None or progress.pool is not pool:
+    call = ongoing.get()
+    if call is None or call.progress.pool is not pool:
         return wrapped(*args, **kwargs)
+    progress: Progress = call.progress
     try:
         progress.raw = response = wrapped(*args, **kwargs)
         call.headers_arrived()

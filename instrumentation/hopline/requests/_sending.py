@@ -12,12 +12,12 @@ from opentelemetry.context import Context, attach, detach, get_current
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline._state import here
-from hopline.http.call import CALL, ClientCall
+from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing_progress, progress_in, stop
+from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -87,8 +87,8 @@ class Sending:
         while getattr(wrapped, "_self_wrapper", None) == self._send:
             wrapped = wrapped.__wrapped__  # type: ignore[attr-defined]
         session, request = args
-        call, progress = ongoing_progress()
-        if call is not None and progress is not None and progress.session is session and call.request is request:
+        call = ongoing.get()
+        if call is not None and call.progress.session is session and call.request is request:
             return wrapped(*args, **kwargs)  # told of by the patch that stands on the mock's
         return self._send(partial(wrapped, session), session, (request,), kwargs)
 
@@ -100,8 +100,8 @@ class Sending:
         state = here(context)
         if state is not None and state.deadline is not None:
             kwargs = in_time(kwargs)
-        outer = _followed(context, session, kwargs) if CALL in context else None
-        if outer is not None:
+        outer = ongoing.get()
+        if outer is not None and _follows(outer.progress, session, kwargs):
             guard(next_attempt, outer, request)
             outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
             guard(stop, outer)
@@ -128,13 +128,10 @@ def _replaced(returned: object, request: Any) -> Any:
     return returned if hasattr(returned, "prepare_headers") else request
 
 
-def _followed(context: Context, session: Session, kwargs: Any) -> ClientCall | None:
-    """The call that is current, if what the session sends now is the redirect that it follows."""
-    call, progress = progress_in(context)
-    if progress is None or not progress.following or progress.session is not session:
-        return None
+def _follows(progress: Progress, session: Session, kwargs: Any) -> bool:
+    """Whether what the session sends now is the redirect that its ongoing call follows."""
     # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
-    return None if kwargs.get("allow_redirects", True) else call
+    return progress.following and progress.session is session and not kwargs.get("allow_redirects", True)
 
 
 def _start(
@@ -151,13 +148,15 @@ def _start(
 
 
 def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
-    token = attach(call.context)
+    outer, token = ongoing.get(), attach(call.context)
+    ongoing.set(call)
     try:
         return wrapped(*args, **kwargs)
     except BaseException as error:
         guard(end, call, error)
         raise
     finally:
+        ongoing.set(outer)
         detach(token)
 
 
@@ -167,23 +166,34 @@ def _after(setup: Setup, request: PreparedRequest, result: Response | BaseExcept
 
 
 def _rebuild(wrapped: Callable[..., Any], session: Session, args: Any, kwargs: Any) -> Any:
-    _, progress = ongoing_progress()
-    if progress is not None and progress.session is session:
-        progress.answer = args[1] if len(args) > 1 else kwargs.get("response")
-        progress.following = True
+    call = ongoing.get()
+    if call is not None and call.progress.session is session:
+        call.progress.answer = args[1] if len(args) > 1 else kwargs.get("response")
+        call.progress.following = True
     return wrapped(*args, **kwargs)
 
 
 def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, kwargs: Any) -> Response:
-    call, progress = ongoing_progress()
-    if call is None or progress is None:
+    call = ongoing.get()
+    if call is None:
         return wrapped(*args, **kwargs)
-    if progress.adapted:
+    request = args[0] if args else kwargs["request"]
+    if call.progress.adapted:
         # Once more within one send: authentication that answers a challenge does that.
-        guard(next_attempt, call, args[0] if args else kwargs["request"])
+        guard(next_attempt, call, request)
+        token = attach(call.context)
+        try:
+            return _adapt(call, request, wrapped, args, kwargs)
+        finally:
+            detach(token)
+    return _adapt(call, request, wrapped, args, kwargs)
+
+
+def _adapt(
+    call: ClientCall, request: PreparedRequest, wrapped: Callable[..., Response], args: Any, kwargs: Any
+) -> Response:
     call.progress.adapted = True
-    call.progress.headers = (args[0] if args else kwargs["request"]).headers
-    token = attach(call.context)
+    call.progress.headers = request.headers
     try:
         # Of the attempt that is current by then: urllib3 may have made several.
         call.progress.answer = response = wrapped(*args, **kwargs)
@@ -191,6 +201,4 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
         # Not the end yet: an adapter of the application's own may catch it and try again.
         call.progress.error = error
         raise
-    finally:
-        detach(token)
     return response
