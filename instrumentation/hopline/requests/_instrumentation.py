@@ -26,12 +26,12 @@ class Instrumentation:
         self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
         self._any_session = False
         self._default: ref[ClientTelemetry] | None = None
-        streams = Streams()
+        self._streams = Streams()
         self._patches = (
-            *Sending(self._setup_of, streams).patches,
+            *Sending(self._setup_of, self._streams).patches,
             *retry_patches(),
             *Phases().patches,
-            *streams.patches,
+            *self._streams.patches,
         )
 
     def instrument_all(self, telemetry: ClientTelemetry) -> None:
@@ -49,6 +49,7 @@ class Instrumentation:
         if all(setup.telemetry is None for setup in self._for_session.values()):
             for patch in self._patches:
                 patch.remove()
+            self._streams.end()
 
     def set_up(self, session: Session, setup: Setup) -> None:
         """Tell of one session in its own way."""
@@ -80,6 +81,7 @@ class Instrumentation:
     def _apply(self) -> None:
         for patch in self._patches:
             patch.apply()
+        self._streams.begin()
 
 
 def make_telemetry(arguments: dict[str, Any]) -> ClientTelemetry:

@@ -34,7 +34,7 @@ class Progress:
         returned: when urllib3 had the header or an error, in nanoseconds of the performance counter.
         resolving: when the host name began to be resolved, by the same clock, while it is.
         connecting: when the first address began to be connected to, by the same clock.
-        received: the bytes of the response's body so far.
+        chunks: the bytes so far of a response's body that is sent in chunks.
     """
 
     following = False
@@ -47,7 +47,7 @@ class Progress:
     returned: int | None = None
     resolving: int | None = None
     connecting: int | None = None
-    received = 0
+    chunks = 0
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -78,9 +78,9 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     error = error or progress.error
     body_is_here = raw is not None and (error is not None or is_read(raw))
     if call.telemetry.config.body_sizes:
-        call.sizes = _sent(call.request), progress.received if body_is_here else None
+        call.sizes = _sent(call.request), received(progress) if body_is_here else None
     if progress.raw is not None:
-        _tell_bodies(call, progress.received if body_is_here else 0)
+        _tell_bodies(call, received(progress) if body_is_here else 0)
     progress.error = None  # it refers to the frame that it came through, and that to this progress
     if error is not None:
         return call.fail(error, status, version)
@@ -89,9 +89,17 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
 
 def stop(call: ClientCall) -> None:
     """Stop the attempt's clock: its answer is here, and so is the body if the session reads it."""
-    if call.progress.received:
-        call.body_arrived(call.progress.received)
+    size = received(call.progress)
+    if size:
+        call.body_arrived(size)
     call.stop()
+
+
+def received(progress: Progress) -> int:
+    """The bytes of the response's body so far, as they were on the wire."""
+    raw = progress.raw if progress.answer is None else progress.answer.raw
+    # urllib3's own count, in which chunks are missing.
+    return progress.chunks + int(getattr(raw, "_fp_bytes_read", 0))
 
 
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
@@ -113,12 +121,12 @@ def is_read(raw: Any) -> bool:
     return original is None or bool(original.isclosed())
 
 
-def _tell_bodies(call: ClientCall, received: int) -> None:
+def _tell_bodies(call: ClientCall, size: int) -> None:
     sent = 0 if call.request.body is None else _sent(call.request)
     if sent:
         call.details[REQUEST_BODY_SIZE] = sent
-    if received:
-        call.body_arrived(received)
+    if size:
+        call.body_arrived(size)
 
 
 def _sent(request: PreparedRequest) -> int | None:

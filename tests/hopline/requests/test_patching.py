@@ -25,18 +25,62 @@ PATCHED = [
     (requests.adapters.HTTPAdapter, "send"),
     (urllib3.connectionpool.HTTPConnectionPool, "urlopen"),
     (urllib3.connection.HTTPConnection, "close"),
-    (urllib3.response.HTTPResponse, "close"),
+    (urllib3.response.HTTPResponse, "_handle_chunk"),
 ]
+PATCHED_FOR_STREAMS = [(urllib3.response.HTTPResponse, name) for name in ("_fp_read", "release_conn", "close")]
+
+
+def found(places):
+    return [vars(owner).get(name) for owner, name in places]
+
+
+def are_patched(places):
+    return {isinstance(each, wrapt.FunctionWrapper) for each in found(places)}
 
 
 def test_uninstrumenting_puts_everything_back(instrument):
-    before = [vars(owner).get(name) for owner, name in PATCHED]
+    before = found(PATCHED)
     instrument()
-    assert all(isinstance(vars(owner)[name], wrapt.FunctionWrapper) for owner, name in PATCHED)
+    assert are_patched(PATCHED) == {True}
 
     RequestsInstrumentor().uninstrument()
 
-    assert [vars(owner).get(name) for owner, name in PATCHED] == before
+    assert found(PATCHED) == before
+
+
+def test_what_only_streams_need_is_patched_once_something_is_streamed(instrument, server, session):
+    instrument()
+    session.get(server.url)
+    assert are_patched(PATCHED_FOR_STREAMS) == {False}
+
+    session.get(server.answer("/body", Answer(body=b"body")), stream=True).close()
+
+    assert are_patched(PATCHED_FOR_STREAMS) == {True}
+
+
+def test_uninstrumenting_puts_back_what_streams_needed(instrument, server, session):
+    before = found(PATCHED_FOR_STREAMS)
+    instrument()
+    session.get(server.answer("/body", Answer(body=b"body")), stream=True).close()
+
+    RequestsInstrumentor().uninstrument()
+
+    assert found(PATCHED_FOR_STREAMS) == before
+
+
+def test_what_is_streamed_when_instrumented_once_more_is_told_of(instrument, telemetry, server, session):
+    url = server.answer("/body", Answer(body=b"body"))
+    instrument()
+    session.get(url, stream=True).close()
+    RequestsInstrumentor().uninstrument()
+    instrument()
+
+    assert session.get(url, stream=True).content == b"body"
+
+    sizes = {
+        point.attributes["hopline.outcome"]: point.sum for point in telemetry.points("hopline.http.client.body.size")
+    }
+    assert sizes["consumed"] == 4
 
 
 def test_a_session_made_before_is_told_of_and_one_that_lives_on_is_not_any_more(instrument, telemetry, server, session):
