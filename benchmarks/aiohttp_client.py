@@ -14,9 +14,7 @@ import argparse
 import asyncio
 import gc
 import os
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter, process_time
 from typing import Any
@@ -34,37 +32,7 @@ from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
-
-SERVER = """
-import asyncio, sys
-answer = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nContent-Type: text/plain\\r\\n\\r\\n" % int(sys.argv[1])
-answer += b"x" * int(sys.argv[1])
-class Answering(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport = transport
-    def data_received(self, data):
-        if data.endswith(b"\\r\\n\\r\\n"):
-            self.transport.write(answer)
-async def main():
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-asyncio.run(main())
-"""
-
-
-@asynccontextmanager
-async def server(body: int) -> AsyncIterator[str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVER, str(body), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    port = int(await process.stdout.readline())
-    try:
-        yield f"http://127.0.0.1:{port}/users/17?page=2"
-    finally:
-        process.terminate()
-        await process.wait()
+from loopback import serving
 
 
 async def measure(url: str, requests: int, config: aiohttp.TraceConfig | None = None) -> float:
@@ -157,7 +125,7 @@ def ways(url: str) -> dict[str, Way]:
 
 async def run(rounds: int, requests: int, body: int) -> dict[str, list[float]]:
     """The CPU microseconds of each way in each round; the ways take turns in being the first."""
-    async with server(body) as url:
+    with serving(body) as url:
         each = ways(url)
         measured: dict[str, list[float]] = {name: [] for name in each}
         await measure(url, requests)

@@ -3,7 +3,7 @@
 The floor is what the OpenTelemetry SDK costs for the same span and histogram, written by hand with ready-made
 attributes. Each case runs in a process of its own, with all its arms by turns.
 
-    python benchmarks/requests_send.py [sampled|unsampled|api|statsd]
+    python benchmarks/requests_send.py [sampled|unsampled|loopback|api|statsd]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 # The same headers for everybody; request ids are a case of their own.
 CASE = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -25,7 +26,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from sending import send, then
+from sending import get, send, then
 from statsd_sink import Sink
 
 from hopline import Context
@@ -34,10 +35,13 @@ from hopline.propagators import RequestIdPropagator
 from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.processor import StatsdSpanProcessor
+from loopback import serving
+
+Call = Callable[[], object]
 
 
-def instrumented(instrumentor: object, providers: dict[str, object]) -> Arm:
-    return Arm(send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
+def instrumented(instrumentor: object, providers: dict[str, object], call: Call | None = None) -> Arm:
+    return Arm(call or send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
 
 def arms(providers: dict[str, object]) -> dict[str, Arm]:
@@ -77,6 +81,22 @@ def unsampled() -> list[Row]:
         Row(case, "added ÷ unsampled floor", ours / median(measured, "floor"), 1.5, beside(measured, ours)),
         Row(case, "added ÷ contrib's added", ours / theirs, 0.25),
     ]
+
+
+def loopback() -> list[Row]:
+    """What the fast adapter of the other cases leaves out: connections, phases, bodies. It has no target."""
+    providers = sdk.providers()
+    with serving() as url:
+        arms = {
+            "bare": Arm(get(url)),
+            "bare, then floor": Arm(then(get(url), sdk.by_hand(providers))),
+            "contrib": instrumented(ContribInstrumentor(), providers, get(url)),
+            "hopline": instrumented(RequestsInstrumentor(), providers, get(url)),
+        }
+        measured = interleaved(arms, rounds=21, calls=500)
+    show("requests, over a loopback socket, sampled, with metrics", measured)
+    print(f"  hopline ÷ contrib's added: {added(measured, 'hopline') / added(measured, 'contrib'):.2f}")
+    return []
 
 
 def api() -> list[Row]:
@@ -124,7 +144,7 @@ def statsd() -> list[Row]:
     return [Row("request id + statsd on top", "added ÷ floor", extra / median(measured, "floor"), 0.15)]
 
 
-CASES = {"sampled": sampled, "unsampled": unsampled, "api": api, "statsd": statsd}
+CASES = {"sampled": sampled, "unsampled": unsampled, "loopback": loopback, "api": api, "statsd": statsd}
 
 if __name__ == "__main__":
     if CASE:

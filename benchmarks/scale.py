@@ -23,12 +23,12 @@ import aiohttp
 import requests
 import sdk
 from aiohttp_client import by_hand as floor_config
-from aiohttp_client import server
 from harness import Arm, Row, added, each, interleaved, report, show
 from sending import send, session, then
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
 from hopline.requests import RequestsInstrumentor
+from loopback import serving
 
 FLAT = 1.10
 CALLS = 6400
@@ -113,7 +113,7 @@ def arms_to(hosts: int) -> dict[str, Arm]:
 
 
 async def by_tasks() -> list[Row]:
-    async with server(128) as url:
+    with serving() as url:
         sizes = {f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)}
         return await asyncio.to_thread(beside, "aiohttp", sizes, rounds=15, calls=1, parts=BURST)
 

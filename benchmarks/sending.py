@@ -1,4 +1,4 @@
-"""A session of requests whose adapter answers at once: nothing but requests and its instrumentation is measured."""
+"""Calls of requests: mostly of a session whose adapter answers at once, to measure nothing but requests."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def send(url: str = URL) -> Callable[[], requests.Response]:
     sending = session()
     prepared = sending.prepare_request(requests.Request("GET", url))
     return lambda: sending.send(prepared.copy())
+
+
+def get(url: str) -> Callable[[], requests.Response]:
+    """A call that gets a URL over a socket, on a connection that is kept alive."""
+    getting = requests.Session()
+    getting.trust_env = False
+    return lambda: getting.get(url)
 
 
 def then(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], None]:
