@@ -8,6 +8,8 @@ from types import ModuleType
 
 import wrapt
 
+from hopline._patch import apply_again
+
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp-client": ("aiohttp", "hopline.aiohttp_client"),
     "asgi": ("gunicorn", "hypercorn", "uvicorn", "hopline.asgi"),
@@ -44,9 +46,10 @@ def when_imported(modules: tuple[str, ...], do: Callable[[], object]) -> None:
     def imported(_: ModuleType) -> None:
         try:
             first = waiting.pop()
-        except IndexError:  # another of the modules was imported before, perhaps in another thread
-            return
-        first()
+        except IndexError:  # another of the modules was imported before, perhaps in the middle of this one
+            apply_again()
+        else:
+            first()
 
     for name in modules:
         wrapt.register_post_import_hook(imported, name)

@@ -12,6 +12,9 @@ import wrapt
 
 _logger = getLogger(__name__)
 
+# Those that found their module half imported: by another thread, or around the import that they were applied in.
+_half_imported: list[Patch] = []
+
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
@@ -67,6 +70,9 @@ class Patch:
         try:
             parent, attribute, current = wrapt.resolve_path(module, self._path)
         except AttributeError:
+            if getattr(module.__spec__, "_initializing", False):
+                _half_imported.append(self)
+                return
             _logger.debug("%s has no %s: what it would tell is not told", self._module, self._path)
             return
         if self._installed is not None and _stands_on(current, self._installed):
@@ -77,6 +83,15 @@ class Patch:
         self._inherited = attribute not in vars(parent)
         self._installed = wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
         setattr(parent, attribute, self._installed)
+
+
+def apply_again() -> None:
+    """Apply the patches that have found their module half imported; called when an import is over."""
+    patches = _half_imported[:]
+    del _half_imported[: len(patches)]
+    for patch in patches:
+        if patch._applied:
+            patch.apply()
 
 
 def _stands_on(function: object, layer: object) -> bool:

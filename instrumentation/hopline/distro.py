@@ -112,6 +112,8 @@ def _load(entry_point: EntryPoint, load: Callable[[], object], passed_on: tuple[
         load()
     except passed_on:
         raise
+    except _NOT_HERE as error:
+        _logger.warning("%s is not instrumented: %s", entry_point.name, error)
     except Exception as error:
         _logger.warning("%s is not instrumented: %s failed", entry_point.name, entry_point.value, exc_info=error)
 

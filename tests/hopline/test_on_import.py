@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from hopline._on_import import LIBRARIES, when_imported
+from hopline._patch import Patch
 from hopline.asgi import _instrumentor as asgi
 from hopline.distro import HoplineDistro, our_instrumentors
 from hopline.wsgi import _instrumentor as wsgi
@@ -63,6 +64,28 @@ def test_it_is_called_at_once_where_there_is_nothing_to_wait_for():
     assert called == [True]
 
 
+def test_a_patch_that_finds_its_module_half_imported_is_applied_when_the_import_is_over(modules, tmp_path):
+    first, second = modules
+    (tmp_path / f"{first}.py").write_text(f"import {second}\ndef greet(): return 'theirs'\n")
+    patch = Patch(first, "greet", lambda wrapped, instance, args, kwargs: f"ours around {wrapped()}")
+    when_imported(modules, patch.apply)
+
+    greeted = import_module(first).greet()
+
+    assert greeted == "ours around theirs"
+
+
+def test_a_patch_that_is_removed_meanwhile_is_not_applied(modules, tmp_path):
+    first, second = modules
+    (tmp_path / f"{first}.py").write_text(f"import {second}\ndef greet(): return 'theirs'\n")
+    patch = Patch(first, "greet", lambda wrapped, instance, args, kwargs: f"ours around {wrapped()}")
+    when_imported(modules, lambda: (patch.apply(), patch.remove()))
+
+    greeted = import_module(first).greet()
+
+    assert greeted == "theirs"
+
+
 def test_only_instrumentors_of_ours_wait():
     assert LIBRARIES.keys() < our_instrumentors()
 
@@ -77,7 +100,7 @@ def test_each_server_that_is_patched_is_waited_for(instrumentor):
     assert awaited == patched
 
 
-def test_an_instrumentor_that_fails_when_its_library_is_imported_does_not_fail_the_import(modules, monkeypatch, caplog):
+def test_an_instrumentor_that_is_not_there_does_not_fail_the_import(modules, monkeypatch, caplog):
     monkeypatch.setitem(LIBRARIES, "requests", modules)
     missing = EntryPoint("requests", "hopline.no_such_room:Instrumentor", "opentelemetry_instrumentor")
     HoplineDistro().load_instrumentor(missing)
@@ -87,4 +110,16 @@ def test_an_instrumentor_that_fails_when_its_library_is_imported_does_not_fail_t
 
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "requests is not instrumented: hopline.no_such_room:Instrumentor failed" in record.getMessage()
+    assert record.getMessage() == "requests is not instrumented: No module named 'hopline.no_such_room'"
+
+
+def test_an_instrumentor_that_fails_then_is_told_with_its_error(modules, monkeypatch, caplog):
+    monkeypatch.setitem(LIBRARIES, "requests", modules)
+    failing = EntryPoint("requests", "hopline.request_id:is_valid", "opentelemetry_instrumentor")
+    HoplineDistro().load_instrumentor(failing)
+
+    import_module(modules[0])
+
+    (record,) = caplog.records
+    assert record.getMessage() == "requests is not instrumented: hopline.request_id:is_valid failed"
+    assert record.exc_info is not None

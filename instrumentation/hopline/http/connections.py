@@ -29,7 +29,7 @@ class OpenConnection:
         attributes: those that its metrics have.
         peer: the span attributes that tell its other end.
         ask: tells, when metrics are collected, whether a request uses it or it waits in its pool; set by its library
-            room.
+            room, where that can be found out.
         opened: when it was established, in nanoseconds of the performance counter.
     """
 

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.environment_variables import OTEL_PROPAGATORS
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import DEFAULT_TRACE_STATE, Span
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Span, SpanContext, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline._guard import guard
@@ -59,7 +59,8 @@ class Injection:
         """
         fields: dict[str, str] = {}
         # A span context is a tuple: to take it apart saves a call for each of its properties, 1 µs together.
-        trace_id, span_id, _, flags, trace_state, _ = span.get_span_context()
+        sent = span.get_span_context()
+        trace_id, span_id, _, flags, trace_state, _ = sent if type(sent) is SpanContext else _parts_of(sent)
         hop = hop_of(span_id)
         if self._trace and hop and trace_id:
             # W3C Trace Context, version 00. With % and a table in half the time of format specifiers: 0.2 µs.
@@ -86,6 +87,10 @@ class Injection:
             self._deadline = part
         else:
             self._others.append(part)
+
+
+def _parts_of(sent: SpanContext) -> tuple[int, int, bool, int, TraceState, bool]:
+    return sent.trace_id, sent.span_id, sent.is_remote, sent.trace_flags, sent.trace_state, sent.is_valid
 
 
 def _parts(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:

@@ -10,7 +10,7 @@ from functools import partial
 from ipaddress import ip_address
 from time import perf_counter_ns
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from hopline._guard import guard
 from hopline._patch import Patch
@@ -28,8 +28,11 @@ class Phases:
 
     def __init__(self) -> None:
         self._connections = PooledConnections(_peer)
+        self._pools: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
         self.patches = (
             Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
+            Patch("urllib3.connectionpool", "HTTPConnectionPool._new_conn", self._new_conn),
+            Patch("urllib3.connectionpool", "HTTPSConnectionPool._new_conn", self._new_conn),
             Patch("urllib3.connection", "HTTPConnection.connect", self._connect),
             Patch("urllib3.connection", "HTTPSConnection.connect", self._connect),
             Patch("urllib3.connection", "HTTPConnection.close", self._close),
@@ -44,7 +47,7 @@ class Phases:
         call = ongoing.get()
         if call is None or call.progress.pool is not pool:
             return wrapped(*args, **kwargs)
-        began = perf_counter_ns() if pool.block and guard(_must_wait, pool) else None
+        began = perf_counter_ns() if guard(_must_wait, pool) else None
         try:
             connection = wrapped(*args, **kwargs)
         finally:
@@ -54,6 +57,14 @@ class Phases:
             call.details[CONNECTION_REUSED] = True
             guard(self._take, call, connection)
         return connection
+
+    def _new_conn(self, wrapped: Wrapped, pool: Any, args: Any, kwargs: Any) -> Any:
+        connection = wrapped(*args, **kwargs)
+        guard(self._note, connection, pool)
+        return connection
+
+    def _note(self, connection: Any, pool: Any) -> None:
+        self._pools[connection] = ref(pool)
 
     def _connect(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
@@ -66,7 +77,9 @@ class Phases:
     def _take(self, call: ClientCall, connection: Any) -> None:
         opened = self._connections.take(call, connection)
         if opened.ask is None:
-            opened.ask = partial(_is_in_use, ref(call.progress.pool), ref(connection))
+            # One that was made before there was any instrumentation comes from where its request was sent.
+            pool = self._pools.get(connection) or (call.progress.pool and ref(call.progress.pool))
+            opened.ask = partial(_is_in_use, pool, ref(connection)) if pool else None
 
     def _close(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
         guard(self._connections.forget, connection)
@@ -141,7 +154,7 @@ def _peer(connection: Any) -> object:
 
 
 def _must_wait(pool: Any) -> bool:
-    return pool.pool is not None and pool.pool.empty()
+    return bool(pool.block and pool.pool is not None and pool.pool.empty())
 
 
 def _seconds_since(began: int) -> float:

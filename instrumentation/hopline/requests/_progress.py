@@ -89,17 +89,19 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
 
 def stop(call: ClientCall) -> None:
     """Stop the attempt's clock: its answer is here, and so is the body if the session reads it."""
-    size = received(call.progress)
-    if size:
-        call.body_arrived(size)
+    if call.progress.raw is not None:
+        size = received(call.progress)
+        if size:
+            call.body_arrived(size)
     call.stop()
 
 
 def received(progress: Progress) -> int:
     """The bytes of the response's body so far, as they were on the wire."""
     raw = progress.raw if progress.answer is None else progress.answer.raw
-    # urllib3's own count, in which chunks are missing.
-    return progress.chunks + int(getattr(raw, "_fp_bytes_read", 0))
+    # urllib3's own count, in which chunks are missing; what stands in for its response may have anything there.
+    count = getattr(raw, "_fp_bytes_read", 0)
+    return progress.chunks + (count if type(count) is int else 0)
 
 
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:

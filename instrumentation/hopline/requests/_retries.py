@@ -23,6 +23,8 @@ def retry_patches() -> tuple[Patch, ...]:
     return (
         Patch("urllib3.connectionpool", "HTTPConnectionPool.urlopen", _urlopen),
         Patch("urllib3.connectionpool", "HTTPConnectionPool._make_request", _make_request),
+        # Which it calls before it tries again.
+        Patch("urllib3.response", "HTTPResponse.drain_conn", _drain_conn),
     )
 
 
@@ -59,6 +61,14 @@ def _make_request(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: 
     finally:
         progress.returned = perf_counter_ns()
     return response
+
+
+def _drain_conn(wrapped: Callable[..., Any], raw: Any, args: Any, kwargs: Any) -> Any:
+    call = ongoing.get()
+    # In urllib3 1.26 a request is answered with http.client's response, which counts no bytes; this is made of it.
+    if call is not None and call.progress.raw is getattr(raw, "_original_response", raw):
+        call.progress.raw = raw
+    return wrapped(*args, **kwargs)
 
 
 def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:

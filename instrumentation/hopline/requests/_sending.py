@@ -68,7 +68,7 @@ class Sending:
         setup = self._setup_of(session)
         if setup is None or setup.telemetry is None:
             guard(_withdraw, args[0] if args else kwargs.get("request"))
-            return wrapped(*args, **kwargs)
+            return _send_untold(wrapped, args, kwargs)
         if setup.pre_request is None and setup.post_request is None:
             return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
@@ -108,7 +108,7 @@ class Sending:
             return response
         call = guard(_start, telemetry, session, request, context)
         if call is None:
-            return wrapped(*args, **kwargs)
+            return _send_untold(wrapped, args, kwargs)
         call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
         outcome = guard(end, call)
         if outcome is not None and (kwargs.get("stream") or session.stream):
@@ -158,6 +158,18 @@ def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwar
     finally:
         ongoing.set(outer)
         detach(token)
+
+
+def _send_untold(wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
+    outer = ongoing.get()
+    if outer is None:
+        return wrapped(*args, **kwargs)
+    # What is sent here, such as a token's request within an adapter, is no attempt of the call around it.
+    ongoing.set(None)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        ongoing.set(outer)
 
 
 def _after(setup: Setup, request: PreparedRequest, result: Response | BaseException) -> None:

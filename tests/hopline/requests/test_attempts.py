@@ -7,12 +7,14 @@ import time
 import pytest
 import requests
 import urllib3
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import StatusCode
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import AuthBase, HTTPDigestAuth
 from urllib3.util.retry import Retry
 
 from hopline import Context
+from hopline.requests import uninstrument_session
 from tests.loopback import Answer
 
 CHALLENGE = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth", algorithm=MD5'}
@@ -149,6 +151,69 @@ def test_each_retry_of_a_status_has_a_span_and_headers_of_its_own(instrument, te
     assert statuses(telemetry) == [503, 503, 200]
     assert resend_counts(telemetry) == [None, 1, 2]
     assert sent_span_ids(server) == span_ids(telemetry)
+
+
+def test_each_retry_tells_the_size_of_its_own_body(instrument, telemetry, server, session):
+    instrument()
+    answers = (Answer(503, body=b"x" * 700), Answer(503, chunks=[b"a" * 20, b"b" * 10]), Answer(200, body=b"x" * 5))
+
+    retrying(session, status_forcelist=[503]).get(server.answer("/", *answers))
+
+    assert [span.attributes["http.response.body.size"] for span in telemetry.spans] == [700, 30, 5]
+
+
+class FetchingAToken(HTTPAdapter):
+    """Sends another request before each one, in a session of its own.
+
+    Args:
+        fetch: sends it.
+    """
+
+    def __init__(self, fetch):
+        super().__init__()
+        self.fetch = fetch
+
+    def send(self, request, **kwargs):
+        self.fetch()
+        return super().send(request, **kwargs)
+
+
+def test_a_suppressed_request_within_another_is_no_attempt_of_it(instrument, telemetry, server, session):
+    def fetch():
+        with suppress_instrumentation():
+            requests.get(f"{server.url}/token")
+
+    instrument()
+    session.mount("http://", FetchingAToken(fetch))
+
+    session.get(server.url)
+
+    assert statuses(telemetry) == [200]
+    assert resend_counts(telemetry) == [None]
+
+
+def test_an_excluded_request_within_another_is_no_attempt_of_it(instrument, telemetry, server, session):
+    instrument(excluded_urls="/token")
+    session.mount("http://", FetchingAToken(lambda: requests.get(f"{server.url}/token")))
+
+    session.get(server.url)
+
+    assert statuses(telemetry) == [200]
+    assert resend_counts(telemetry) == [None]
+
+
+def test_a_request_of_a_session_that_is_not_told_of_within_another_is_no_attempt_of_it(
+    instrument, telemetry, server, session
+):
+    silent = requests.Session()
+    instrument()
+    uninstrument_session(silent)
+    session.mount("http://", FetchingAToken(lambda: silent.get(f"{server.url}/token")))
+
+    session.get(server.url)
+
+    assert statuses(telemetry) == [200]
+    assert resend_counts(telemetry) == [None]
 
 
 def test_each_retry_carries_a_request_id_of_its_own(instrument, telemetry, server, session):

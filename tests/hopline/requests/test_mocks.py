@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
 import pytest
 import requests
 import requests_mock
@@ -160,3 +162,15 @@ def test_authentication_and_retries_within_a_mock_break_nothing(instrument, tele
 
     assert response.status_code == 200
     assert [span.name for span in telemetry.spans] == ["GET"]
+
+
+def test_a_response_whose_raw_one_is_a_mock_ends_its_span_all_the_same(instrument, telemetry, monkeypatch):
+    answer = requests.Response()
+    answer.status_code, answer.url, answer.raw, answer._content = 200, FIRST, MagicMock(), b"ok"
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", lambda *_, **__: answer)
+    instrument(body_sizes=True)
+
+    requests.get(FIRST)
+
+    assert statuses(telemetry) == [200]
+    assert telemetry.point("http.client.response.body.size").sum == 0

@@ -302,6 +302,31 @@ def test_a_connection_of_a_session_that_is_told_of_only_now_is_open_too(instrume
     assert states(telemetry) == {"idle": 1}
 
 
+def test_a_connection_that_sent_a_body_of_unknown_length_is_idle_again(instrument, telemetry, server, session):
+    instrument()
+
+    session.post(server.url, data=iter([b"a", b"b"]))
+
+    assert states(telemetry) == {"idle": 1}
+
+
+def test_a_connection_of_another_pool_that_is_used_on_the_way_is_idle_again(instrument, telemetry, server, session):
+    class Asking(HTTPAdapter):
+        pool = urllib3.PoolManager()
+
+        def send(self, request, **kwargs):
+            self.pool.request("GET", f"{server.url}/token")
+            return super().send(request, **kwargs)
+
+    session.mount("http://", Asking())
+    instrument()
+
+    session.get(server.url)
+
+    assert states(telemetry) == {"idle": 2}
+    Asking.pool.clear()
+
+
 def test_body_sizes_are_measured_only_if_asked_for(instrument, telemetry, server):
     instrument()
 

@@ -10,6 +10,7 @@ import pytest
 import requests
 from opentelemetry import baggage, context, propagate
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
+from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context
@@ -36,6 +37,22 @@ def test_a_request_carries_trace_baggage_and_request_id(instrument, server):
 
     assert carried(server) == set(FIELDS)
     assert server.header("baggage") == ["tenant=blue"]
+
+
+def test_a_span_with_a_context_of_its_own_kind_is_carried_too(instrument, server, monkeypatch):
+    class Known:
+        trace_id, span_id, is_remote, trace_flags, is_valid = 0xABC, 0xDEF, False, TraceFlags(1), True
+        trace_state = TraceState([("vendor", "7")])
+
+    monkeypatch.setattr(NonRecordingSpan, "get_span_context", lambda _: Known)
+    Context.new("root")
+    instrument(tracer_provider=NoOpTracerProvider())
+
+    requests.get(server.url)
+
+    assert server.header("traceparent") == [f"00-{0xABC:032x}-{0xDEF:016x}-01"]
+    assert server.header("tracestate") == ["vendor=7"]
+    assert server.header("X-Request-Id") == [f"{0xDEF:016x}-root"]
 
 
 def test_a_request_id_leads_to_the_span_that_sent_it(instrument, telemetry, server):
