@@ -25,14 +25,14 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 
 import aiohttp
 import sdk
-from harness import Row, added, limited, report, show
+from harness import Row, added, in_turn, limited, report, show
+from http_server import serving
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor as ContribInstrumentor
 from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
-from loopback import serving
 
 
 async def measure(url: str, requests: int, config: aiohttp.TraceConfig | None = None) -> float:
@@ -130,8 +130,7 @@ async def run(rounds: int, requests: int, body: int) -> dict[str, list[float]]:
         measured: dict[str, list[float]] = {name: [] for name in each}
         await measure(url, requests)
         for number in range(limited(rounds)):
-            names = list(each)
-            for name in names[number % len(names) :] + names[: number % len(names)]:
+            for name in in_turn(each, number):
                 each[name].on()
                 measured[name].append(await measure(url, requests, each[name].config))
                 each[name].off()

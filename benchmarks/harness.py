@@ -7,9 +7,11 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from time import process_time
+
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Arm:
         off: called after it.
     """
 
-    call: Callable[[], object]
-    on: Callable[[], object] = lambda: None
-    off: Callable[[], object] = lambda: None
+    call: Call
+    on: Call = lambda: None
+    off: Call = lambda: None
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,20 @@ def limited(rounds: int) -> int:
     return min(rounds, int(os.environ.get("HOPLINE_BENCH_ROUNDS") or rounds))
 
 
+def in_turn(names: Iterable[str], number: int) -> list[str]:
+    """The order of one round: each is the first once in a while."""
+    order = list(names)
+    first = number % len(order)
+    return order[first:] + order[:first]
+
+
 def interleaved(
     arms: dict[str, Arm], rounds: int = 15, calls: int = 2000, clock: Callable[[], float] = process_time
 ) -> dict[str, list[float]]:
     """CPU microseconds of one call, of each arm in each round; the arms take turns in being the first."""
     measured: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(-1, limited(rounds)):
-        names = list(arms)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in in_turn(arms, number):
             microseconds = turn(arms[name], calls, clock)
             if number >= 0:  # the first round warms up
                 measured[name].append(microseconds)

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 # The same headers for everybody; request ids are a case of their own.
 CASE = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -19,7 +20,8 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
 import sdk
-from harness import Arm, Row, added, interleaved, median, report, show
+from harness import Arm, Call, Row, added, interleaved, median, report, show
+from http_server import serving
 from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
 from opentelemetry.propagators.composite import CompositePropagator
@@ -35,24 +37,21 @@ from hopline.propagators import RequestIdPropagator
 from hopline.requests import RequestsInstrumentor
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.processor import StatsdSpanProcessor
-from loopback import serving
-
-Call = Callable[[], object]
 
 
-def instrumented(instrumentor: object, providers: dict[str, object], call: Call | None = None) -> Arm:
-    return Arm(call or send(), lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
+def instrumented(instrumentor: object, providers: dict[str, object], call: Call) -> Arm:
+    return Arm(call, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument)
 
 
-def arms(providers: dict[str, object]) -> dict[str, Arm]:
+def arms(providers: dict[str, object], make: Callable[[], Call] = send) -> dict[str, Arm]:
     by_hand = sdk.by_hand(providers)
     return {
         "floor": Arm(by_hand),
-        "bare": Arm(send()),
+        "bare": Arm(make()),
         # What the same costs where it has to be done: among other code, which the processor's caches forget it for.
-        "bare, then floor": Arm(then(send(), by_hand)),
-        "contrib": instrumented(ContribInstrumentor(), providers),
-        "hopline": instrumented(RequestsInstrumentor(), providers),
+        "bare, then floor": Arm(then(make(), by_hand)),
+        "contrib": instrumented(ContribInstrumentor(), providers, make()),
+        "hopline": instrumented(RequestsInstrumentor(), providers, make()),
     }
 
 
@@ -85,15 +84,8 @@ def unsampled() -> list[Row]:
 
 def loopback() -> list[Row]:
     """What the fast adapter of the other cases leaves out: connections, phases, bodies. It has no target."""
-    providers = sdk.providers()
     with serving() as url:
-        arms = {
-            "bare": Arm(get(url)),
-            "bare, then floor": Arm(then(get(url), sdk.by_hand(providers))),
-            "contrib": instrumented(ContribInstrumentor(), providers, get(url)),
-            "hopline": instrumented(RequestsInstrumentor(), providers, get(url)),
-        }
-        measured = interleaved(arms, rounds=21, calls=500)
+        measured = interleaved(arms(sdk.providers(), partial(get, url)), rounds=21, calls=500)
     show("requests, over a loopback socket, sampled, with metrics", measured)
     print(f"  hopline ÷ contrib's added: {added(measured, 'hopline') / added(measured, 'contrib'):.2f}")
     return []

@@ -23,19 +23,17 @@ import aiohttp
 import requests
 import sdk
 from aiohttp_client import by_hand as floor_config
-from harness import Arm, Row, added, each, interleaved, report, show
+from harness import Arm, Call, Row, added, each, interleaved, report, show
+from http_server import serving
 from sending import send, session, then
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
 from hopline.requests import RequestsInstrumentor
-from loopback import serving
 
 FLAT = 1.10
 CALLS = 6400
 BURST = 1000
 HOSTS_IN_A_TURN = 10_000
-
-Call = Callable[[], object]
 
 
 def beside(case: str, sizes: dict[str, dict[str, Arm]], rounds: int, calls: int, parts: int = 1) -> list[Row]:

@@ -70,7 +70,7 @@ class Patch:
         try:
             parent, attribute, current = wrapt.resolve_path(module, self._path)
         except AttributeError:
-            if getattr(module.__spec__, "_initializing", False):
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
                 _half_imported.append(self)
                 return
             _logger.debug("%s has no %s: what it would tell is not told", self._module, self._path)

@@ -6,9 +6,8 @@ Everything here reads aiohttp's inner workings: what a version of it does not ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from hopline._guard import guard
 from hopline._patch import Patch
@@ -24,7 +23,7 @@ class Wire:
     """The patches inside aiohttp, in place while somebody needs them."""
 
     def __init__(self) -> None:
-        self._pool = PooledConnections(_peer_of)
+        self._pool = PooledConnections(_peer_of, _connector_of, _is_used)
         self._users: WeakSet[HoplineTraceConfig] = WeakSet()
         self._patches = (
             Patch("aiohttp.connector", "BaseConnector.connect", _connect),
@@ -53,10 +52,7 @@ class Wire:
         return _answered(exchange, response, wrapped(*args, **kwargs))
 
     def _take(self, call: ClientCall, connection: Any) -> None:
-        protocol = connection.protocol
-        opened = self._pool.take(call, protocol)
-        if opened.ask is None:
-            opened.ask = partial(_is_in_use, ref(connection._connector), ref(protocol))
+        self._pool.take(call, connection.protocol, connection)
 
     def _connection_lost(self, wrapped: Wrapped, protocol: object, args: Any, kwargs: Any) -> Any:
         guard(self._pool.forget, protocol)
@@ -84,10 +80,12 @@ async def _answered(exchange: Exchange, response: Any, started: Any) -> Any:
     return result
 
 
-def _is_in_use(connector: Callable[[], Any], protocol: Callable[[], object]) -> bool:
-    """Whether a request has the connection; the connector knows, and is only asked when metrics are collected."""
-    owner = connector()
-    return owner is not None and protocol() in owner._acquired
+def _connector_of(connection: Any) -> object:
+    return connection._connector
+
+
+def _is_used(connector: Any, protocol: object) -> bool:
+    return protocol in connector._acquired
 
 
 def _peer_of(protocol: Any) -> object:

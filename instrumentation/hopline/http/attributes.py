@@ -149,7 +149,10 @@ class Words:
     old_names: bool = False
 
     def operation(self, method: str, template: str | None, destination: Destination) -> Operation:
-        """Prepare one method, and perhaps one URL template, on one destination, and keep it among its operations."""
+        """One method, and perhaps one URL template, on one destination, prepared when it is first met."""
+        known: Operation | None = destination.operations.get((method, template))
+        if known is not None:
+            return known
         operation = Operation(method, template, destination, self)
         if len(destination.operations) < _MAX_OPERATIONS:
             destination.operations[method, template] = operation

@@ -172,7 +172,7 @@ class ClientCall:
         if span is None:
             return None
         if self._duration is None:
-            self._duration = perf_counter_ns() - self._clock
+            self.stop()
         if config.response_headers is not None and span.is_recording():
             span.set_attributes(config.response_headers.attributes(headers))
         if config.response_hook is not None and response is not None:
@@ -228,8 +228,7 @@ class ClientCall:
             template = None  # the caller has named the URL that it asked for, not where a redirect leads
         if template is None and destination.templates:
             template = destination.template(self.url)
-        operation: Operation | None = destination.operations.get((self.method, template))
-        self.operation = operation or self.telemetry.config.words.operation(self.method, template, destination)
+        self.operation = self.telemetry.config.words.operation(self.method, template, destination)
         self._expected = destination.expected if hints is None else destination.expected | hints.expected
 
     def _attributes(self, url: str, headers: Headers) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from hopline.http.live import LiveCount
 
 _STATE = "http.connection.state"
 
+Ask = Callable[[], bool] | None
+
 
 class OpenConnection:
     """One open connection.
@@ -24,27 +26,27 @@ class OpenConnection:
         connections: what it is told to.
         destination: where the request goes that it was opened for.
         peer: the span attributes that tell its other end.
+        ask: tells, when metrics are collected, whether a request uses it or it waits in its pool; None where that
+            cannot be found out.
 
     Attributes:
         attributes: those that its metrics have.
         peer: the span attributes that tell its other end.
-        ask: tells, when metrics are collected, whether a request uses it or it waits in its pool; set by its library
-            room, where that can be found out.
         opened: when it was established, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("__weakref__", "_connections", "ask", "attributes", "opened", "peer")
+    __slots__ = ("__weakref__", "_ask", "_connections", "attributes", "opened", "peer")
 
-    def __init__(self, connections: Connections, destination: Destination, peer: Mapping[str, Value]) -> None:
+    def __init__(self, connections: Connections, destination: Destination, peer: Mapping[str, Value], ask: Ask) -> None:
         self._connections = connections
+        self._ask = ask
         self.attributes = origin_attributes(destination)
         self.peer = peer
-        self.ask: Callable[[], bool] | None = None
         self.opened = perf_counter_ns()
 
     def state(self) -> str:
         """The value of ``http.connection.state``."""
-        return "active" if self.ask is None or guard(self.ask) else "idle"
+        return "active" if self._ask is None or guard(self._ask) else "idle"
 
     def closed(self) -> None:
         """It was closed."""
@@ -76,17 +78,18 @@ class Connections:
             self._states,
         )
 
-    def opened(self, destination: Destination, peer: object) -> OpenConnection:
+    def opened(self, destination: Destination, peer: object, ask: Ask) -> OpenConnection:
         """A connection was established, and a request is about to use it.
 
         Args:
             destination: where the request goes.
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
+            ask: as of :class:`OpenConnection`.
 
         Returns:
-            What is known of it, for its library room to set what tells whether it is used.
+            What is known of it, to be kept as long as it is open.
         """
-        opened = OpenConnection(self, destination, peer_attributes(peer))
+        opened = OpenConnection(self, destination, peer_attributes(peer), ask)
         self._open.add(opened)
         return opened
 

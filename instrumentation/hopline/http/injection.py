@@ -60,10 +60,10 @@ class Injection:
         fields: dict[str, str] = {}
         # A span context is a tuple: to take it apart saves a call for each of its properties, 1 µs together.
         sent = span.get_span_context()
-        trace_id, span_id, _, flags, trace_state, _ = sent if type(sent) is SpanContext else _parts_of(sent)
+        trace_id, span_id, _, flags, trace_state, _ = sent if type(sent) is SpanContext else _taken_apart(sent)
         hop = hop_of(span_id)
         if self._trace and hop and trace_id:
-            # W3C Trace Context, version 00. With % and a table in half the time of format specifiers: 0.2 µs.
+            # W3C Trace Context, version 00. With % and a table 0.1 µs less than with format specifiers.
             fields["traceparent"] = f"00-{'%032x' % trace_id}-{hop}-{_FLAGS[flags & 0xFF]}"  # noqa: UP031
             if trace_state is not DEFAULT_TRACE_STATE and trace_state:
                 fields["tracestate"] = trace_state.to_header()
@@ -89,7 +89,7 @@ class Injection:
             self._others.append(part)
 
 
-def _parts_of(sent: SpanContext) -> tuple[int, int, bool, int, TraceState, bool]:
+def _taken_apart(sent: SpanContext) -> tuple[int, int, bool, int, TraceState, bool]:
     return sent.trace_id, sent.span_id, sent.is_remote, sent.trace_flags, sent.trace_state, sent.is_valid
 
 

@@ -97,7 +97,7 @@ class ClientInstruments:
             details: what else is known of it, such as its phases.
             origin: the attributes that tell where it went.
         """
-        if self._readers is not None and not self._readers._reader_storages:  # are_read(), without a call
+        if not self.are_read():
             return
         self._duration.record(nanoseconds / 1e9, outcome.metric_attributes)
         if self._old_duration is not None:

@@ -14,7 +14,7 @@ from hopline._patch import Patch
 from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.call import ClientCall
-from hopline.requests._progress import Progress, is_read, ongoing, received
+from hopline.requests._progress import Progress, is_read, ongoing, raw_of, received
 
 if TYPE_CHECKING:
     from requests import Response
@@ -54,7 +54,7 @@ class Streams:
     def __init__(self) -> None:
         self._streamed: WeakKeyDictionary[Any, _Streamed] = WeakKeyDictionary()
         self.patches = (Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read_chunk),)
-        # Applied when a body is first streamed: where none ever is, reading bodies costs 6 µs less for each request.
+        # Applied when a body is first streamed: where none ever is, a request costs a fourteenth less (callgrind).
         self._patches = (
             Patch("urllib3.response", "HTTPResponse._fp_read", self._read),
             Patch("urllib3.response", "HTTPResponse._update_chunk_length", self._read_length),
@@ -141,7 +141,7 @@ class Streams:
 
 
 def _count_chunk(progress: Progress, raw: Any, data: bytes) -> None:
-    ours = progress.raw if progress.answer is None else progress.answer.raw
+    ours = raw_of(progress)
     # Or it is somebody else's, who uses urllib3 while our call lasts.
     if ours is not None and (ours is raw or ours is raw._original_response):
         progress.chunks += len(data)

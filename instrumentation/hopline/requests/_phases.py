@@ -6,7 +6,6 @@ Everything here reads urllib3's inner workings: what a version of it does not ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from ipaddress import ip_address
 from time import perf_counter_ns
 from typing import Any
@@ -27,7 +26,7 @@ class Phases:
     """The patches that see the phases, and the connections in urllib3's pools."""
 
     def __init__(self) -> None:
-        self._connections = PooledConnections(_peer)
+        self._connections = PooledConnections(_peer, self._pool_of, _is_used)
         self._pools: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
         self.patches = (
             Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
@@ -55,7 +54,7 @@ class Phases:
                 call.details[PHASE_QUEUE] = _seconds_since(began)
         if connection.sock is not None:  # or it is still to be connected
             call.details[CONNECTION_REUSED] = True
-            guard(self._take, call, connection)
+            guard(self._connections.take, call, connection, connection)
         return connection
 
     def _new_conn(self, wrapped: Wrapped, pool: Any, args: Any, kwargs: Any) -> Any:
@@ -71,15 +70,15 @@ class Phases:
         call = ongoing.get()
         if call is not None:
             call.details[CONNECTION_REUSED] = False
-            guard(self._take, call, connection)
+            guard(self._connections.take, call, connection, connection)
         return result
 
-    def _take(self, call: ClientCall, connection: Any) -> None:
-        opened = self._connections.take(call, connection)
-        if opened.ask is None:
-            # One that was made before there was any instrumentation comes from where its request was sent.
-            pool = self._pools.get(connection) or (call.progress.pool and ref(call.progress.pool))
-            opened.ask = partial(_is_in_use, pool, ref(connection)) if pool else None
+    def _pool_of(self, connection: Any) -> object:
+        pool, call = self._pools.get(connection), ongoing.get()
+        if pool is not None:
+            return pool()
+        # One that was made before there was any instrumentation comes from where its request was sent.
+        return None if call is None else call.progress.pool
 
     def _close(self, wrapped: Wrapped, connection: Any, args: Any, kwargs: Any) -> Any:
         guard(self._connections.forget, connection)
@@ -143,10 +142,8 @@ def _ssl_wrap_socket(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any
         call.details[PHASE_TLS] = float(call.details.get(PHASE_TLS, 0)) + _seconds_since(began)
 
 
-def _is_in_use(pool: Callable[[], Any], connection: Callable[[], object]) -> bool:
-    """Whether a request has the connection: it does not wait in its pool, which is asked when metrics are collected."""
-    waiting = getattr(pool(), "pool", None)
-    return connection() not in list(getattr(waiting, "queue", ()))
+def _is_used(pool: Any, connection: object) -> bool:
+    return connection not in list(getattr(pool.pool, "queue", ()))  # those that wait
 
 
 def _peer(connection: Any) -> object:

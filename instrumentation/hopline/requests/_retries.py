@@ -6,12 +6,10 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
-from opentelemetry.context import attach, detach
-
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.call import ClientCall
-from hopline.requests._progress import Progress, next_attempt, ongoing
+from hopline.requests._progress import Progress, next_attempt, ongoing, within
 
 # Of urlopen's arguments, after method, url and body.
 _HEADERS = 3
@@ -43,11 +41,7 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
     if progress.pool is not pool or not history:
         return wrapped(*args, **kwargs)
     guard(_next, call, history[-1].error, _argument(args, kwargs, _HEADERS, "headers"))
-    token = attach(call.context)
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        detach(token)
+    return within(call, wrapped, *args, **kwargs)
 
 
 def _make_request(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:

@@ -17,7 +17,7 @@ from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop
+from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop, within
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -140,8 +140,7 @@ def _start(
     # What is not a prepared request is for requests itself to refuse.
     if not hasattr(request, "body") or not isinstance(request.url, str):
         return None
-    headers = header_of(request) if request.headers is None else request.headers
-    call = telemetry.start(request.method or "", request.url, headers, request, context=context)
+    call = telemetry.start(request.method or "", request.url, header_of(request), request, context=context)
     if call is not None:
         call.progress = Progress(session)
     return call
@@ -193,11 +192,7 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
     if call.progress.adapted:
         # Once more within one send: authentication that answers a challenge does that.
         guard(next_attempt, call, request)
-        token = attach(call.context)
-        try:
-            return _adapt(call, request, wrapped, args, kwargs)
-        finally:
-            detach(token)
+        return within(call, _adapt, call, request, wrapped, args, kwargs)
     return _adapt(call, request, wrapped, args, kwargs)
 
 

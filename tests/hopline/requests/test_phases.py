@@ -13,6 +13,7 @@ from proxy import Proxy
 from requests.adapters import HTTPAdapter
 
 from tests.hopline.requests.conftest import PROXY
+from tests.hopline.requests.test_attempts import FetchingAToken
 from tests.loopback import Answer
 
 PHASE = "hopline.phase."
@@ -311,20 +312,14 @@ def test_a_connection_that_sent_a_body_of_unknown_length_is_idle_again(instrumen
 
 
 def test_a_connection_of_another_pool_that_is_used_on_the_way_is_idle_again(instrument, telemetry, server, session):
-    class Asking(HTTPAdapter):
-        pool = urllib3.PoolManager()
-
-        def send(self, request, **kwargs):
-            self.pool.request("GET", f"{server.url}/token")
-            return super().send(request, **kwargs)
-
-    session.mount("http://", Asking())
+    pool = urllib3.PoolManager()
+    session.mount("http://", FetchingAToken(lambda: pool.request("GET", f"{server.url}/token")))
     instrument()
 
     session.get(server.url)
 
     assert states(telemetry) == {"idle": 2}
-    Asking.pool.clear()
+    pool.clear()
 
 
 def test_body_sizes_are_measured_only_if_asked_for(instrument, telemetry, server):
