@@ -20,6 +20,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_FULL
 from opentelemetry.semconv.schemas import Schemas
 
 from hopline.destinations import Destination
+from hopline.http.series import Series
 
 Value = str | int | float | bool
 
@@ -75,8 +76,8 @@ class Outcome:
     """
 
     span_attributes: Mapping[str, Value]
-    metric_attributes: Mapping[str, Value]
-    old_metric_attributes: Mapping[str, Value]
+    metric_attributes: Series
+    old_metric_attributes: Series
     is_error: bool
 
 
@@ -127,8 +128,8 @@ class Operation:
         metric_attributes = {**self.metric_attributes, **ending}
         outcome = Outcome(
             span_attributes=_doubled(ending) if self._old_names else ending,
-            metric_attributes=metric_attributes,
-            old_metric_attributes=_old(metric_attributes) if self._old_names else {},
+            metric_attributes=Series(metric_attributes),
+            old_metric_attributes=Series(_old(metric_attributes) if self._old_names else {}),
             is_error=error_type is not None,
         )
         if len(self._outcomes) < _MAX_OUTCOMES:

@@ -30,6 +30,7 @@ from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_OR
 from hopline.http.attributes import OTHER_METHOD, OUTCOME, Outcome, Value, Words
 from hopline.http.forwarded import Forwarded
 from hopline.http.redaction import redact_query
+from hopline.http.series import Series
 from hopline.http.server_request import ServerRequest
 
 __all__ = ["HTTP_ROUTE"]
@@ -113,8 +114,8 @@ class ServerOperation:
         metric_attributes = {**self.active, **span_attributes, **known({NETWORK_PROTOCOL_VERSION: version})}
         outcome = Outcome(
             span_attributes=self._spoken(span_attributes),
-            metric_attributes=metric_attributes,
-            old_metric_attributes=_old(metric_attributes) if self._old_names else {},
+            metric_attributes=Series(metric_attributes),
+            old_metric_attributes=Series(_old(metric_attributes) if self._old_names else {}),
             is_error=error is not None,
         )
         if len(self._outcomes) < _MAX_OUTCOMES:

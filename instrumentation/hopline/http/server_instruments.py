@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.metrics import Meter
 from opentelemetry.semconv.metrics.http_metrics import HTTP_SERVER_REQUEST_DURATION
 
 from hopline.http.attributes import Outcome
 from hopline.http.config import HttpConfig
 from hopline.http.live import LiveCount, Things
+from hopline.http.series import Recorder
 
 _DURATION = "Duration of HTTP server requests."
 _ACTIVE = "Number of active HTTP server requests."
@@ -26,15 +27,19 @@ class ServerInstruments:
     __slots__ = ("_active", "_duration", "_old_duration")
 
     def __init__(self, meter: Meter, config: HttpConfig, active: Things) -> None:
-        self._duration: Histogram = meter.create_histogram(
-            HTTP_SERVER_REQUEST_DURATION,
-            unit="s",
-            description=_DURATION,
-            explicit_bucket_boundaries_advisory=config.boundaries,
+        self._duration = Recorder(
+            meter.create_histogram(
+                HTTP_SERVER_REQUEST_DURATION,
+                unit="s",
+                description=_DURATION,
+                explicit_bucket_boundaries_advisory=config.boundaries,
+            )
         )
-        self._old_duration: Histogram | None = None
+        self._old_duration: Recorder | None = None
         if config.words.old_names:
-            self._old_duration = meter.create_histogram("http.server.duration", unit="ms", description=_DURATION)
+            self._old_duration = Recorder(
+                meter.create_histogram("http.server.duration", unit="ms", description=_DURATION)
+            )
         self._active = LiveCount(meter, "http.server.active_requests", "{request}", _ACTIVE, active)
 
     def record(self, nanoseconds: int, outcome: Outcome, context: Context) -> None:

@@ -1,0 +1,126 @@
+"""Histograms whose attributes are prepared once: the SDK itself checks and hashes them anew at each measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.metrics import Histogram
+
+# The last release of the SDK whose storage of measurements has been read: later ones go their own way, until then.
+_KNOWN = [1, 45]
+
+
+class Series(dict[str, str | int | float | bool]):
+    """The attributes of any number of measurements. It must not be changed.
+
+    Attributes:
+        key: what the SDK keeps the series by; None until it is first recorded there.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, attributes: Mapping[str, str | int | float | bool]) -> None:
+        super().__init__(attributes)
+        self.key: Hashable = None
+
+
+class Recorder:
+    """Records into a histogram, for series that are recorded again and again.
+
+    Args:
+        histogram: where the measurements go, of any implementation of the API.
+    """
+
+    __slots__ = ("_histogram", "_shortcut")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._shortcut = _shortcut(histogram)
+
+    def is_read(self) -> bool:
+        """Whether there may be a reader for what is recorded."""
+        return self._shortcut is None or self._shortcut.is_read()
+
+    def record(self, amount: float, series: Series, context: Context | None = None) -> None:
+        """Record one measurement.
+
+        Args:
+            amount: what was measured; finite and not negative.
+            series: its attributes.
+            context: an exemplar leads to the span that is current in it (default: the current context).
+        """
+        if self._shortcut is None:
+            self._find_shortcut()
+        if self._shortcut is None:
+            self._histogram.record(amount, series, context)
+        else:
+            self._shortcut.record(amount, series, context)
+
+    def _find_shortcut(self) -> None:
+        # The API hands out stand-ins until there is a provider.
+        real = getattr(self._histogram, "_real_instrument", None)
+        if real is not None:
+            self.__init__(real)  # type: ignore[misc]
+
+
+class _Shortcut:
+    """The way of a measurement through the SDK, with the key of its series ready-made.
+
+    It is the SDK's own way, part for part: 25,000 instructions in place of 97,000, for it copies no attributes and
+    makes no key of them. A series that is not there yet, or that a view takes attributes from, is left to the SDK.
+    """
+
+    __slots__ = ("_consumer", "_filter", "_histogram", "_is_enabled", "_key_of", "_measurement")
+
+    def __init__(self, histogram: Any, measurement: type, key_of: Callable[[Any], Hashable]) -> None:
+        self._histogram = histogram
+        self._consumer = histogram._measurement_consumer
+        self._filter = self._consumer._sdk_config.exemplar_filter
+        self._is_enabled = getattr(histogram, "_is_enabled", None)
+        self._measurement = measurement
+        self._key_of = key_of
+
+    def is_read(self) -> bool:
+        return bool(self._consumer._reader_storages)
+
+    def record(self, amount: float, series: Series, context: Context | None) -> None:
+        if self._is_enabled is not None and not self._is_enabled():
+            return
+        if series.key is None:
+            series.key = self._key_of(series)
+        if context is None:
+            context = get_current()
+        now = time_ns()
+        is_exemplar = self._filter.should_sample(amount, now, series, context)
+        measurement: Any = object.__new__(self._measurement)  # whose own __init__ would check the attributes
+        measurement.__dict__.update(
+            value=amount, time_unix_nano=now, instrument=self._histogram, context=context, attributes=series
+        )
+        for storage in self._consumer._reader_storages.values():
+            for view in storage._get_or_init_view_instrument_match(self._histogram):
+                with view._lock:  # a collection may drop series that it has reported
+                    aggregation = view._attributes_aggregation.get(series.key)
+                    if aggregation is not None:
+                        aggregation.aggregate(measurement, is_exemplar)
+                if aggregation is None:
+                    view.consume_measurement(measurement, is_exemplar)
+
+
+def _shortcut(histogram: object) -> _Shortcut | None:
+    """The shortcut into a histogram of the SDK, if it is of a release that we know."""
+    if type(histogram).__module__ != "opentelemetry.sdk.metrics._internal.instrument":
+        return None
+    from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement
+    from opentelemetry.sdk.version import __version__
+
+    if [int(part) for part in __version__.split(".")[:2]] > _KNOWN:
+        return None
+    return _Shortcut(histogram, Measurement, getattr(views, "_hash_attributes", _key_before_1_45))
+
+
+def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
+    return frozenset(attributes.items())

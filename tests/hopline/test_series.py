@@ -1,0 +1,237 @@
+"""Measurements with prepared attributes: readers get what the SDK's own way would have given them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+from opentelemetry import metrics
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics._internal._view_instrument_match import _ViewInstrumentMatch
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import (
+    DropAggregation,
+    ExponentialBucketHistogramAggregation,
+    SumAggregation,
+    View,
+)
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import set_span_in_context
+
+from hopline.http import series
+from hopline.http.series import Recorder, Series
+
+ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}
+DELTA = {Histogram: AggregationTemporality.DELTA}
+
+
+@pytest.fixture
+def make_provider():
+    made = []
+
+    def make(*readers, **settings):
+        made.append(MeterProvider(readers, shutdown_on_exit=False, **settings))
+        return made[-1]
+
+    yield make
+    for provider in made:
+        provider.shutdown()
+
+
+@pytest.fixture
+def often_switched():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def histogram_of(provider, name="duration"):
+    return provider.get_meter("test").create_histogram(name, explicit_bucket_boundaries_advisory=[1, 10])
+
+
+def points(reader, name="duration"):
+    """What a reader collects of a histogram, without the times."""
+    data = reader.get_metrics_data()
+    found = [
+        point
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    ]
+    told = ("attributes", "count", "sum", "value", "min", "max", "bucket_counts", "explicit_bounds", "scale")
+    return [{name: getattr(point, name) for name in told if hasattr(point, name)} for point in found]
+
+
+def exemplars(reader):
+    data = reader.get_metrics_data()
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    return [(found.value, found.filtered_attributes, found.trace_id, found.span_id) for found in point.exemplars]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"views": [View(instrument_name="duration", attribute_keys={"method"})]},
+        {"views": [View(instrument_name="duration", aggregation=DropAggregation())]},
+        {"views": [View(instrument_name="duration", aggregation=SumAggregation())]},
+        {"views": [View(instrument_name="duration", aggregation=ExponentialBucketHistogramAggregation())]},
+        {"views": [View(instrument_name="duration"), View(instrument_name="duration", name="other")]},
+    ],
+    ids=["no view", "fewer attributes", "dropped", "a sum", "exponential", "two views"],
+)
+def test_a_reader_gets_what_it_gets_of_the_histogram_itself(make_provider, settings):
+    ours, theirs = InMemoryMetricReader(), InMemoryMetricReader()
+    recorder, histogram = (
+        Recorder(histogram_of(make_provider(ours, **settings))),
+        histogram_of(make_provider(theirs, **settings)),
+    )
+    first, second = Series(ATTRIBUTES), Series({"method": "POST"})
+
+    for amount in (0.5, 3, 20.0):
+        recorder.record(amount, first)
+        histogram.record(amount, dict(first))
+    recorder.record(7, second)
+    histogram.record(7, dict(second))
+
+    assert points(ours) == points(theirs)
+    assert points(ours, "other") == points(theirs, "other")
+
+
+def test_each_reader_gets_every_measurement(make_provider):
+    cumulative, delta = InMemoryMetricReader(), InMemoryMetricReader(preferred_temporality=DELTA)
+    recorder, known = Recorder(histogram_of(make_provider(cumulative, delta))), Series(ATTRIBUTES)
+    counts = []
+
+    for _ in range(3):
+        recorder.record(1, known)
+        recorder.record(2, known)
+        counts.append([point["count"] for reader in (cumulative, delta) for point in points(reader)])
+
+    assert counts == [[2, 2], [4, 2], [6, 2]]
+
+
+def test_a_series_beyond_the_sdks_limit_is_left_to_the_sdk(make_provider):
+    ours, theirs = InMemoryMetricReader(), InMemoryMetricReader()
+    recorder, histogram = Recorder(histogram_of(make_provider(ours))), histogram_of(make_provider(theirs))
+
+    for number in range(2100):
+        for _ in range(2):
+            recorder.record(1, Series({"host": number}))
+            histogram.record(1, {"host": number})
+
+    assert points(ours) == points(theirs)
+
+
+def test_an_exemplar_leads_to_the_span_of_the_context(make_provider):
+    reader = InMemoryMetricReader()
+    recorder, known = Recorder(histogram_of(make_provider(reader))), Series(ATTRIBUTES)
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("caller")
+
+    recorder.record(0.5, known)
+    recorder.record(3, known, set_span_in_context(span))
+
+    assert exemplars(reader) == [(3, {}, span.get_span_context().trace_id, span.get_span_context().span_id)]
+
+
+def test_the_providers_own_exemplar_filter_is_asked(make_provider):
+    reader = InMemoryMetricReader()
+    provider = make_provider(reader, exemplar_filter=AlwaysOnExemplarFilter())
+    recorder, known = Recorder(histogram_of(provider)), Series(ATTRIBUTES)
+
+    recorder.record(0.5, known)
+    recorder.record(3, known)
+
+    assert [value for value, *_ in exemplars(reader)] == [0.5, 3]
+
+
+def test_no_measurement_is_lost_while_other_threads_record_and_collect(make_provider, often_switched):
+    reader = InMemoryMetricReader(preferred_temporality=DELTA)
+    recorder, known = Recorder(histogram_of(make_provider(reader))), Series(ATTRIBUTES)
+
+    def record():
+        for _ in range(5_000):
+            recorder.record(1, known)
+
+    threads = [threading.Thread(target=record) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    collected = 0
+    while any(thread.is_alive() for thread in threads):
+        collected += sum(point["count"] for point in points(reader))
+    for thread in threads:
+        thread.join()
+    collected += sum(point["count"] for point in points(reader))
+
+    assert collected == 20_000
+
+
+def test_it_is_read_where_there_is_a_reader_or_nobody_can_tell(make_provider):
+    read, unread = make_provider(InMemoryMetricReader()), make_provider()
+
+    assert Recorder(histogram_of(read)).is_read()
+    assert not Recorder(histogram_of(unread)).is_read()
+    assert Recorder(NoOpMeter("test").create_histogram("duration")).is_read()
+
+
+def test_any_other_implementation_gets_its_measurements(make_provider):
+    class Foreign(metrics.Histogram):
+        def __init__(self):
+            self.got = []
+
+        def record(self, amount, attributes=None, context=None):
+            self.got.append((amount, attributes))
+
+    foreign = Foreign()
+
+    Recorder(foreign).record(1, Series(ATTRIBUTES))
+
+    assert foreign.got == [(1, ATTRIBUTES)]
+
+
+@pytest.mark.skipif(series._shortcut(histogram_of(MeterProvider())) is None, reason="the SDK is newer than hopline")
+def test_the_sdk_is_asked_once_for_a_series_that_it_knows(make_provider, monkeypatch):
+    recorder, known = Recorder(histogram_of(make_provider(InMemoryMetricReader()))), Series(ATTRIBUTES)
+    consume, asked = _ViewInstrumentMatch.consume_measurement, []
+
+    def count(self, measurement, *told):
+        asked.append(measurement.value)
+        consume(self, measurement, *told)
+
+    monkeypatch.setattr(_ViewInstrumentMatch, "consume_measurement", count)
+
+    for amount in (1, 2, 3):
+        recorder.record(amount, known)
+
+    assert asked == [1]
+
+
+def test_a_release_of_the_sdk_that_nobody_has_read_goes_its_own_way(make_provider, monkeypatch):
+    monkeypatch.setattr(series, "_KNOWN", [1, 0])
+    reader = InMemoryMetricReader()
+    histogram = histogram_of(make_provider(reader))
+    own = []
+    monkeypatch.setattr(type(histogram), "record", lambda self, *told: own.append(told))
+
+    Recorder(histogram).record(1, Series(ATTRIBUTES))
+
+    assert own == [(1, ATTRIBUTES, None)]
+
+
+def test_a_stand_in_passes_measurements_on_once_there_is_a_provider(make_provider):
+    reader = InMemoryMetricReader()
+    proxy = metrics._internal._ProxyMeterProvider()
+    recorder, known = Recorder(histogram_of(proxy)), Series(ATTRIBUTES)
+
+    recorder.record(1, known)
+    proxy.on_set_meter_provider(make_provider(reader))
+    recorder.record(2, known)
+    recorder.record(3, known)
+
+    assert [(point["count"], point["sum"]) for point in points(reader)] == [(2, 5)]
