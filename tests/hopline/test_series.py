@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
 import pytest
 from opentelemetry import metrics
 from opentelemetry.metrics import NoOpMeter
-from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, AlwaysOnExemplarFilter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _ViewInstrumentMatch
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
@@ -51,6 +52,12 @@ def often_switched():
 
 def histogram_of(provider, name="duration"):
     return provider.get_meter("test").create_histogram(name, explicit_bucket_boundaries_advisory=[1, 10])
+
+
+known_release = pytest.mark.skipif(
+    series._shortcut(histogram_of(MeterProvider(shutdown_on_exit=False))) is None,
+    reason="the SDK is of a later release than those that have been read",
+)
 
 
 def points(reader, name="duration"):
@@ -172,6 +179,58 @@ def test_no_measurement_is_lost_while_other_threads_record_and_collect(make_prov
     assert collected == 20_000
 
 
+@pytest.fixture
+def at_the_storage(make_provider):
+    """A recorder, its reader, and a thread of it that is at the storage until the last of them is called."""
+    reader, arrived, go_on = InMemoryMetricReader(), threading.Event(), threading.Event()
+
+    class Slow(AlwaysOffExemplarFilter):
+        def should_sample(self, value, *told):
+            if value == 0.5:
+                arrived.set()
+                go_on.wait()
+            return False
+
+    recorder = Recorder(histogram_of(make_provider(reader, exemplar_filter=Slow())))
+    thread = threading.Thread(target=recorder.record, args=(0.5, Series(ATTRIBUTES)))
+    thread.start()
+    arrived.wait()
+
+    def end():
+        go_on.set()
+        thread.join()
+
+    yield recorder, reader, end
+    end()
+
+
+@known_release
+def test_a_thread_does_not_wait_for_another_that_is_at_the_storage(at_the_storage):
+    recorder, reader, end = at_the_storage
+
+    recorder.record(3, Series(ATTRIBUTES))
+    before = points(reader)
+    end()
+
+    assert before == []
+    assert [(point["count"], point["sum"]) for point in points(reader)] == [(2, 3.5)]
+
+
+@known_release
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_process_stores_its_own_measurements_whoever_was_at_the_storage(at_the_storage):
+    recorder, reader, _ = at_the_storage
+    recorder.record(20, Series(ATTRIBUTES))
+
+    child = os.fork()
+    if child == 0:
+        recorder.record(3, Series(ATTRIBUTES))
+        os._exit(int(points(reader)[0]["sum"]))
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 3
+
+
 def test_it_is_read_where_there_is_a_reader_or_nobody_can_tell(make_provider):
     read, unread = make_provider(InMemoryMetricReader()), make_provider()
 
@@ -195,7 +254,7 @@ def test_any_other_implementation_gets_its_measurements(make_provider):
     assert foreign.got == [(1, ATTRIBUTES)]
 
 
-@pytest.mark.skipif(series._shortcut(histogram_of(MeterProvider())) is None, reason="the SDK is newer than hopline")
+@known_release
 def test_the_sdk_is_asked_once_for_a_series_that_it_knows(make_provider, monkeypatch):
     recorder, known = Recorder(histogram_of(make_provider(InMemoryMetricReader()))), Series(ATTRIBUTES)
     consume, asked = _ViewInstrumentMatch.consume_measurement, []

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from threading import Lock
 from time import time_ns
 from typing import Any
+from weakref import WeakSet
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Histogram
@@ -66,14 +70,31 @@ class Recorder:
             self.__init__(real)  # type: ignore[misc]
 
 
+_shortcuts: WeakSet[_Shortcut] = WeakSet()
+
+
 class _Shortcut:
     """The way of a measurement through the SDK, with the key of its series ready-made.
 
-    It is the SDK's own way, part for part: 25,000 instructions in place of 97,000, for it copies no attributes and
+    It is the SDK's own way, part for part: 27,000 instructions in place of 97,000, for it copies no attributes and
     makes no key of them. A series that is not there yet, or that a view takes attributes from, is left to the SDK.
+
+    A thread that comes while another is at the storage leaves its measurement to that one. Were it to wait for the
+    SDK's lock, the two would hand each other the interpreter's with every measurement from then on: with 8 threads
+    that takes 0.8 switches of threads a call, in place of 0.1.
     """
 
-    __slots__ = ("_consumer", "_filter", "_histogram", "_is_enabled", "_key_of", "_measurement")
+    __slots__ = (
+        "__weakref__",
+        "_consumer",
+        "_filter",
+        "_histogram",
+        "_is_enabled",
+        "_key_of",
+        "_measurement",
+        "_storing",
+        "_waiting",
+    )
 
     def __init__(self, histogram: Any, measurement: type, key_of: Callable[[Any], Hashable]) -> None:
         self._histogram = histogram
@@ -82,6 +103,13 @@ class _Shortcut:
         self._is_enabled = getattr(histogram, "_is_enabled", None)
         self._measurement = measurement
         self._key_of = key_of
+        self.begin_anew()
+        _shortcuts.add(self)
+
+    def begin_anew(self) -> None:
+        """Have nobody at the storage and nothing left to store, as it is in a child process."""
+        self._storing = Lock()
+        self._waiting: deque[tuple[float, int, Series, Context]] = deque()
 
     def is_read(self) -> bool:
         return bool(self._consumer._reader_storages)
@@ -89,11 +117,18 @@ class _Shortcut:
     def record(self, amount: float, series: Series, context: Context | None) -> None:
         if self._is_enabled is not None and not self._is_enabled():
             return
+        waiting, storing = self._waiting, self._storing
+        waiting.append((amount, time_ns(), series, get_current() if context is None else context))
+        while waiting and storing.acquire(blocking=False):
+            try:
+                while waiting:
+                    self._store(*waiting.popleft())
+            finally:
+                storing.release()
+
+    def _store(self, amount: float, now: int, series: Series, context: Context) -> None:
         if series.key is None:
             series.key = self._key_of(series)
-        if context is None:
-            context = get_current()
-        now = time_ns()
         is_exemplar = self._filter.should_sample(amount, now, series, context)
         measurement: Any = object.__new__(self._measurement)  # whose own __init__ would check the attributes
         measurement.__dict__.update(
@@ -107,6 +142,16 @@ class _Shortcut:
                         aggregation.aggregate(measurement, is_exemplar)
                 if aggregation is None:
                     view.consume_measurement(measurement, is_exemplar)
+
+
+def _after_fork() -> None:
+    # Whoever was at the storage is not in the child; what waited there is stored by the parent.
+    for shortcut in list(_shortcuts):
+        shortcut.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _shortcut(histogram: object) -> _Shortcut | None:
