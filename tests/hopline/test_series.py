@@ -111,6 +111,36 @@ def test_a_reader_gets_what_it_gets_of_the_histogram_itself(make_provider, setti
     assert points(ours, "other") == points(theirs, "other")
 
 
+def test_a_reader_gets_what_it_gets_of_the_counter_itself(make_provider):
+    ours, theirs = InMemoryMetricReader(), InMemoryMetricReader()
+    counters = [make_provider(reader).get_meter("test").create_counter("duration") for reader in (ours, theirs)]
+    recorder, known = Recorder(counters[0]), Series(ATTRIBUTES)
+
+    for amount in (1, 2):
+        recorder.record(amount, known)
+        counters[1].add(amount, dict(known))
+
+    assert points(ours) == points(theirs) != []
+
+
+def test_a_series_is_extended_once_for_each_value():
+    known = Series({"method": "GET"})
+
+    assert known.extended("outcome", "consumed") == {"method": "GET", "outcome": "consumed"}
+    assert known.extended("outcome", "consumed") is known.extended("outcome", "consumed")
+    assert known.extended("outcome", "closed") == {"method": "GET", "outcome": "closed"}
+    assert known == {"method": "GET"}
+
+
+def test_only_so_many_extensions_of_a_series_are_kept():
+    known = Series({"method": "GET"})
+
+    for number in range(100):
+        assert known.extended("outcome", number) == {"method": "GET", "outcome": number}
+
+    assert len(known._extended) < 100
+
+
 def test_each_reader_gets_every_measurement(make_provider):
     cumulative, delta = InMemoryMetricReader(), InMemoryMetricReader(preferred_temporality=DELTA)
     recorder, known = Recorder(histogram_of(make_provider(cumulative, delta))), Series(ATTRIBUTES)
@@ -239,13 +269,16 @@ def test_it_is_read_where_there_is_a_reader_or_nobody_can_tell(make_provider):
     assert Recorder(NoOpMeter("test").create_histogram("duration")).is_read()
 
 
-def test_any_other_implementation_gets_its_measurements(make_provider):
-    class Foreign(metrics.Histogram):
+@pytest.mark.parametrize("instrument", [metrics.Histogram, metrics.Counter])
+def test_any_other_implementation_gets_its_measurements(instrument):
+    class Foreign(instrument):
         def __init__(self):
             self.got = []
 
         def record(self, amount, attributes=None, context=None):
             self.got.append((amount, attributes))
+
+        add = record
 
     foreign = Foreign()
 

@@ -12,8 +12,8 @@ from hopline.http.attributes import (
     PHASE_DNS,
     PHASE_QUEUE,
     REQUEST_BODY_SIZE,
-    Value,
 )
+from hopline.http.series import Value
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse

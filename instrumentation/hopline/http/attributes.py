@@ -20,9 +20,7 @@ from opentelemetry.semconv.attributes.url_attributes import URL_FULL
 from opentelemetry.semconv.schemas import Schemas
 
 from hopline.destinations import Destination
-from hopline.http.series import Series
-
-Value = str | int | float | bool
+from hopline.http.series import Series, Value
 
 SCHEMA_URL = Schemas.V1_38_0.value
 REQUEST_ID = "hopline.request_id"
@@ -82,7 +80,11 @@ class Outcome:
 
 
 class Operation:
-    """One method on one destination: its span's name and first attributes, and the outcomes met so far."""
+    """One method on one destination: its span's name and first attributes, and the outcomes met so far.
+
+    Attributes:
+        origin: the attributes that tell the destination.
+    """
 
     __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "origin", "span_name")
 
@@ -90,8 +92,8 @@ class Operation:
         known = words.method(method)
         name = "HTTP" if known == OTHER_METHOD else known
         self.span_name = name if template is None else f"{name} {template}"
-        self.origin = origin_attributes(destination)
-        self.metric_attributes = {HTTP_REQUEST_METHOD: known, **self.origin}
+        self.origin = _origin(destination)
+        self.metric_attributes: dict[str, Value] = {HTTP_REQUEST_METHOD: known, **self.origin}
         if template is not None:
             self.metric_attributes[URL_TEMPLATE] = template
         original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
@@ -170,10 +172,9 @@ class Words:
         return _doubled(attributes) if self.old_names else dict(attributes)
 
 
-def origin_attributes(destination: Destination) -> dict[str, Value]:
-    """The attributes that tell a destination."""
-    return _without_none(
-        {SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name}
+def _origin(destination: Destination) -> Series:
+    return Series(
+        _without_none({SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name})
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import perf_counter_ns
 
 from opentelemetry.metrics import Meter
 
-from hopline.http.attributes import OUTCOME, Value
+from hopline.http.attributes import OUTCOME
+from hopline.http.series import Recorder, Series
 
 CONSUMED = "consumed"
 """The body was read to its end."""
@@ -38,17 +38,21 @@ class Bodies:
     __slots__ = ("_duration", "_size")
 
     def __init__(self, meter: Meter) -> None:
-        self._duration = meter.create_histogram(
-            "hopline.http.client.body.duration",
-            unit="s",
-            description="Time from a streamed response's header to its body's end.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+        self._duration = Recorder(
+            meter.create_histogram(
+                "hopline.http.client.body.duration",
+                unit="s",
+                description="Time from a streamed response's header to its body's end.",
+                explicit_bucket_boundaries_advisory=_SECONDS,
+            )
         )
-        self._size = meter.create_histogram(
-            "hopline.http.client.body.size",
-            unit="By",
-            description="Bytes read of a streamed response's body.",
-            explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
+        self._size = Recorder(
+            meter.create_histogram(
+                "hopline.http.client.body.size",
+                unit="By",
+                description="Bytes read of a streamed response's body.",
+                explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
+            )
         )
 
     def record(self, body: Body, size: int, ending: str) -> None:
@@ -59,9 +63,9 @@ class Bodies:
             size: the bytes of it that were read from the wire.
             ending: ``CONSUMED``, ``CLOSED``, ``ABANDONED``, or the type of the error that ended it.
         """
-        attributes = {**body.attributes, OUTCOME: ending}
-        self._duration.record((perf_counter_ns() - body.started) / 1e9, attributes)
-        self._size.record(size, attributes)
+        series = body.attributes.extended(OUTCOME, ending)
+        self._duration.record((perf_counter_ns() - body.started) / 1e9, series)
+        self._size.record(size, series)
 
 
 class Body:
@@ -74,6 +78,6 @@ class Body:
 
     __slots__ = ("attributes", "started")
 
-    def __init__(self, attributes: Mapping[str, Value]) -> None:
+    def __init__(self, attributes: Series) -> None:
         self.attributes = attributes
         self.started = perf_counter_ns()

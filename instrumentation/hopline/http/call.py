@@ -20,18 +20,11 @@ from opentelemetry.trace.propagation import _SPAN_KEY as _SPAN
 from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.hints import current_hints
-from hopline.http.attributes import (
-    PHASE_BODY,
-    PHASE_HEADERS,
-    REQUEST_ID,
-    RESPONSE_BODY_SIZE,
-    Operation,
-    Outcome,
-    Value,
-)
+from hopline.http.attributes import PHASE_BODY, PHASE_HEADERS, REQUEST_ID, RESPONSE_BODY_SIZE, Operation, Outcome
 from hopline.http.headers import Headers
 from hopline.http.instruments import Sizes
 from hopline.http.redaction import description_of, redact_url
+from hopline.http.series import Value
 
 if TYPE_CHECKING:
     from hopline.destinations import Destination

@@ -16,12 +16,13 @@ from opentelemetry.trace import Span, Tracer, TracerProvider, get_current_span, 
 from hopline._version import __version__
 from hopline.context import completed
 from hopline.destinations import Destination, Destinations
-from hopline.http.attributes import SCHEMA_URL, Value
+from hopline.http.attributes import SCHEMA_URL
 from hopline.http.call import ClientCall
 from hopline.http.config import HttpConfig
 from hopline.http.headers import Headers, place, withdraw
 from hopline.http.injection import Injection
 from hopline.http.instruments import ClientInstruments
+from hopline.http.series import Value
 from hopline.request_id import HEADER
 
 _HEADER = HEADER.lower()

@@ -10,11 +10,11 @@ from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
 from hopline._guard import guard
-from hopline.destinations import Destination
-from hopline.http.attributes import Value, origin_attributes
 from hopline.http.live import LiveCount
+from hopline.http.series import Recorder, Series, Value
 
 _STATE = "http.connection.state"
+_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
 Ask = Callable[[], bool] | None
 
@@ -24,23 +24,23 @@ class OpenConnection:
 
     Args:
         connections: what it is told to.
-        destination: where the request goes that it was opened for.
+        origin: the attributes that tell where the request goes that it was opened for.
         peer: the span attributes that tell its other end.
         ask: tells, when metrics are collected, whether a request uses it or it waits in its pool; None where that
             cannot be found out.
 
     Attributes:
-        attributes: those that its metrics have.
+        origin: the attributes that its metrics have.
         peer: the span attributes that tell its other end.
         opened: when it was established, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("__weakref__", "_ask", "_connections", "attributes", "opened", "peer")
+    __slots__ = ("__weakref__", "_ask", "_connections", "opened", "origin", "peer")
 
-    def __init__(self, connections: Connections, destination: Destination, peer: Mapping[str, Value], ask: Ask) -> None:
+    def __init__(self, connections: Connections, origin: Series, peer: Mapping[str, Value], ask: Ask) -> None:
         self._connections = connections
         self._ask = ask
-        self.attributes = origin_attributes(destination)
+        self.origin = origin
         self.peer = peer
         self.opened = perf_counter_ns()
 
@@ -64,11 +64,13 @@ class Connections:
 
     def __init__(self, meter: Meter) -> None:
         self._open: WeakSet[OpenConnection] = WeakSet()
-        self._duration = meter.create_histogram(
-            "http.client.connection.duration",
-            unit="s",
-            description="The duration of the successfully established outbound HTTP connections.",
-            explicit_bucket_boundaries_advisory=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300),
+        self._duration = Recorder(
+            meter.create_histogram(
+                "http.client.connection.duration",
+                unit="s",
+                description="The duration of the successfully established outbound HTTP connections.",
+                explicit_bucket_boundaries_advisory=_SECONDS,
+            )
         )
         self._count = LiveCount(
             meter,
@@ -78,32 +80,32 @@ class Connections:
             self._states,
         )
 
-    def opened(self, destination: Destination, peer: object, ask: Ask) -> OpenConnection:
+    def opened(self, origin: Series, peer: object, ask: Ask) -> OpenConnection:
         """A connection was established, and a request is about to use it.
 
         Args:
-            destination: where the request goes.
+            origin: the attributes that tell where the request goes.
             peer: the socket's address of the other end; of a family without ports and addresses nothing is told.
             ask: as of :class:`OpenConnection`.
 
         Returns:
             What is known of it, to be kept as long as it is open.
         """
-        opened = OpenConnection(self, destination, peer_attributes(peer), ask)
+        opened = OpenConnection(self, origin, peer_attributes(peer), ask)
         self._open.add(opened)
         return opened
 
     def closed(self, connection: OpenConnection) -> None:
         """A connection was closed."""
         self._open.discard(connection)
-        self._duration.record((perf_counter_ns() - connection.opened) / 1e9, connection.attributes)
+        self._duration.record((perf_counter_ns() - connection.opened) / 1e9, connection.origin)
 
     def close(self) -> None:
         """Report nothing any more."""
         self._count.close()
 
     def _states(self) -> list[dict[str, Value]]:
-        return [{**known.attributes, _STATE: known.state()} for known in list(self._open)]
+        return [{**known.origin, _STATE: known.state()} for known in list(self._open)]
 
 
 def peer_attributes(peer: object) -> dict[str, Value]:

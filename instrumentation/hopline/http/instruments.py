@@ -8,13 +8,13 @@ from opentelemetry.metrics import Meter, MeterProvider, get_meter
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 
 from hopline._version import __version__
-from hopline.http.attributes import SCHEMA_URL, Outcome, Value
+from hopline.http.attributes import SCHEMA_URL, Outcome
 from hopline.http.body import SIZE_BOUNDARIES, Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
 from hopline.http.phases import Phases
-from hopline.http.series import Recorder
+from hopline.http.series import Recorder, Series, Value
 
 _DURATION = "Duration of HTTP client requests."
 
@@ -85,7 +85,7 @@ class ClientInstruments:
         outcome: Outcome,
         sizes: Sizes,
         details: Mapping[str, Value],
-        origin: Mapping[str, Value],
+        origin: Series,
     ) -> None:
         """Record one attempt; an exemplar leads to the trace of the caller, whose span is current.
 

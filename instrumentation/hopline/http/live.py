@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from hopline.http.attributes import Value
+from hopline.http.series import Value
 
 # What is alive now, each told by its attributes.
 Things = Callable[[], Iterable[Mapping[str, Value]]]

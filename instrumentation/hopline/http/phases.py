@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from opentelemetry.metrics import Meter
 
-from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE, Value
+from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE
+from hopline.http.series import Recorder, Series, Value
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -23,33 +24,27 @@ class Phases:
     __slots__ = ("_created", "_lookup_time", "_lookups", "_queue_time", "_queued")
 
     def __init__(self, meter: Meter) -> None:
-        self._created = meter.create_counter(
-            "hopline.http.client.connections.created", unit="{connection}", description="Connections established."
+        self._created = Recorder(
+            meter.create_counter("hopline.http.client.connections.created", "{connection}", "Connections established.")
         )
-        self._queued = meter.create_counter(
-            "hopline.http.client.queued",
-            unit="{request}",
-            description="Requests that had to wait because all connections of the pool were in use.",
+        self._queued = Recorder(
+            meter.create_counter(
+                "hopline.http.client.queued",
+                "{request}",
+                "Requests that had to wait because all connections of the pool were in use.",
+            )
         )
-        self._queue_time = meter.create_histogram(
-            "hopline.http.client.queue.duration",
-            unit="s",
-            description="Time that requests waited for a connection of the pool.",
-            explicit_bucket_boundaries_advisory=_SHORT,
+        self._lookups = Recorder(
+            meter.create_counter(
+                "hopline.http.client.dns.lookups",
+                "{lookup}",
+                "Host names looked up, by whether the answer was in the client's own cache.",
+            )
         )
-        self._lookups = meter.create_counter(
-            "hopline.http.client.dns.lookups",
-            unit="{lookup}",
-            description="Host names looked up, by whether the answer was in the client's own cache.",
-        )
-        self._lookup_time = meter.create_histogram(
-            "hopline.http.client.dns.duration",
-            unit="s",
-            description="Time that the resolver took.",
-            explicit_bucket_boundaries_advisory=_SHORT,
-        )
+        self._queue_time = _duration(meter, "queue", "Time that requests waited for a connection of the pool.")
+        self._lookup_time = _duration(meter, "dns", "Time that the resolver took.")
 
-    def record(self, details: Mapping[str, Value], origin: Mapping[str, Value]) -> None:
+    def record(self, details: Mapping[str, Value], origin: Series) -> None:
         """Record the phases of one attempt.
 
         Args:
@@ -58,15 +53,26 @@ class Phases:
         """
         queue = details.get(PHASE_QUEUE)
         if isinstance(queue, float):
-            self._queued.add(1, origin)
+            self._queued.record(1, origin)
             self._queue_time.record(queue, origin)
         reused = details.get(CONNECTION_REUSED)
         if reused is True:
             return  # and so no name was looked up
         if reused is False:
-            self._created.add(1, origin)
+            self._created.record(1, origin)
         if DNS_CACHE_HIT in details:
-            self._lookups.add(1, {**origin, DNS_CACHE_HIT: details[DNS_CACHE_HIT]})
+            self._lookups.record(1, origin.extended(DNS_CACHE_HIT, details[DNS_CACHE_HIT]))
         lookup = details.get(PHASE_DNS)
         if isinstance(lookup, float):
             self._lookup_time.record(lookup, origin)
+
+
+def _duration(meter: Meter, what: str, description: str) -> Recorder:
+    return Recorder(
+        meter.create_histogram(
+            f"hopline.http.client.{what}.duration",
+            unit="s",
+            description=description,
+            explicit_bucket_boundaries_advisory=_SHORT,
+        )
+    )

@@ -50,7 +50,7 @@ class PooledConnections:
             pool = self._pool_of(taken)
             ask = None if pool is None else partial(_ask, self._is_used, ref(pool), ref(connection))
             connections = call.telemetry.instruments.connections
-            opened = self._open[connection] = connections.opened(call.destination, self._peer_of(connection), ask)
+            opened = self._open[connection] = connections.opened(call.operation.origin, self._peer_of(connection), ask)
         call.details.update(opened.peer)
 
     def forget(self, connection: object) -> None:

@@ -1,4 +1,4 @@
-"""Histograms whose attributes are prepared once: the SDK itself checks and hashes them anew at each measurement."""
+"""Measurements whose attributes are prepared once: the SDK itself checks and hashes them anew each time."""
 
 from __future__ import annotations
 
@@ -11,38 +11,53 @@ from typing import Any
 from weakref import WeakSet
 
 from opentelemetry.context import Context, get_current
-from opentelemetry.metrics import Histogram
+from opentelemetry.metrics import Counter, Histogram
+
+Value = str | int | float | bool
 
 # The last release of the SDK whose storage of measurements has been read: later ones go their own way, until then.
 _KNOWN = [1, 45]
 
+# Beyond this bound, which only a great many classes of errors reach, they are made anew each time.
+_MAX_EXTENDED = 16
 
-class Series(dict[str, str | int | float | bool]):
+
+class Series(dict[str, Value]):
     """The attributes of any number of measurements. It must not be changed.
 
     Attributes:
         key: what the SDK keeps the series by; None until it is first recorded there.
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("_extended", "key")
 
-    def __init__(self, attributes: Mapping[str, str | int | float | bool]) -> None:
+    def __init__(self, attributes: Mapping[str, Value]) -> None:
         super().__init__(attributes)
         self.key: Hashable = None
+        self._extended: dict[tuple[str, Value], Series] = {}
+
+    def extended(self, name: str, value: Value) -> Series:
+        """The same attributes and one more."""
+        known = self._extended.get((name, value))
+        if known is None:
+            known = Series({**self, name: value})
+            if len(self._extended) < _MAX_EXTENDED:
+                self._extended[name, value] = known
+        return known
 
 
 class Recorder:
-    """Records into a histogram, for series that are recorded again and again.
+    """Records into a histogram or a counter, for series that are recorded again and again.
 
     Args:
-        histogram: where the measurements go, of any implementation of the API.
+        instrument: where the measurements go, of any implementation of the API.
     """
 
-    __slots__ = ("_histogram", "_shortcut")
+    __slots__ = ("_instrument", "_shortcut")
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._shortcut = _shortcut(histogram)
+    def __init__(self, instrument: Histogram | Counter) -> None:
+        self._instrument = instrument
+        self._shortcut = _shortcut(instrument)
 
     def is_read(self) -> bool:
         """Whether there may be a reader for what is recorded."""
@@ -52,20 +67,22 @@ class Recorder:
         """Record one measurement.
 
         Args:
-            amount: what was measured; finite and not negative.
+            amount: what was measured, or how much the counter goes up; finite and not negative.
             series: its attributes.
             context: an exemplar leads to the span that is current in it (default: the current context).
         """
         if self._shortcut is None:
             self._find_shortcut()
-        if self._shortcut is None:
-            self._histogram.record(amount, series, context)
-        else:
+        if self._shortcut is not None:
             self._shortcut.record(amount, series, context)
+        elif isinstance(self._instrument, Histogram):
+            self._instrument.record(amount, series, context)
+        else:
+            self._instrument.add(amount, series, context)
 
     def _find_shortcut(self) -> None:
         # The API hands out stand-ins until there is a provider.
-        real = getattr(self._histogram, "_real_instrument", None)
+        real = getattr(self._instrument, "_real_instrument", None)
         if real is not None:
             self.__init__(real)  # type: ignore[misc]
 
@@ -88,7 +105,7 @@ class _Shortcut:
         "__weakref__",
         "_consumer",
         "_filter",
-        "_histogram",
+        "_instrument",
         "_is_enabled",
         "_key_of",
         "_measurement",
@@ -96,11 +113,11 @@ class _Shortcut:
         "_waiting",
     )
 
-    def __init__(self, histogram: Any, measurement: type, key_of: Callable[[Any], Hashable]) -> None:
-        self._histogram = histogram
-        self._consumer = histogram._measurement_consumer
+    def __init__(self, instrument: Any, measurement: type, key_of: Callable[[Any], Hashable]) -> None:
+        self._instrument = instrument
+        self._consumer = instrument._measurement_consumer
         self._filter = self._consumer._sdk_config.exemplar_filter
-        self._is_enabled = getattr(histogram, "_is_enabled", None)
+        self._is_enabled = getattr(instrument, "_is_enabled", None)
         self._measurement = measurement
         self._key_of = key_of
         self.begin_anew()
@@ -132,10 +149,10 @@ class _Shortcut:
         is_exemplar = self._filter.should_sample(amount, now, series, context)
         measurement: Any = object.__new__(self._measurement)  # whose own __init__ would check the attributes
         measurement.__dict__.update(
-            value=amount, time_unix_nano=now, instrument=self._histogram, context=context, attributes=series
+            value=amount, time_unix_nano=now, instrument=self._instrument, context=context, attributes=series
         )
         for storage in self._consumer._reader_storages.values():
-            for view in storage._get_or_init_view_instrument_match(self._histogram):
+            for view in storage._get_or_init_view_instrument_match(self._instrument):
                 with view._lock:  # a collection may drop series that it has reported
                     aggregation = view._attributes_aggregation.get(series.key)
                     if aggregation is not None:
@@ -154,9 +171,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _shortcut(histogram: object) -> _Shortcut | None:
-    """The shortcut into a histogram of the SDK, if it is of a release that we know."""
-    if type(histogram).__module__ != "opentelemetry.sdk.metrics._internal.instrument":
+def _shortcut(instrument: object) -> _Shortcut | None:
+    """The shortcut into an instrument of the SDK, if it is of a release that we know."""
+    if type(instrument).__module__ != "opentelemetry.sdk.metrics._internal.instrument":
         return None
     from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
@@ -164,7 +181,7 @@ def _shortcut(histogram: object) -> _Shortcut | None:
 
     if [int(part) for part in __version__.split(".")[:2]] > _KNOWN:
         return None
-    return _Shortcut(histogram, Measurement, getattr(views, "_hash_attributes", _key_before_1_45))
+    return _Shortcut(instrument, Measurement, getattr(views, "_hash_attributes", _key_before_1_45))
 
 
 def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:

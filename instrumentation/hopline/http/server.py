@@ -31,10 +31,11 @@ from hopline._serving import Serving
 from hopline._version import __version__
 from hopline.context import current
 from hopline.http import access_log
-from hopline.http.attributes import REQUEST_ID, SCHEMA_URL, Value
+from hopline.http.attributes import REQUEST_ID, SCHEMA_URL
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
 from hopline.http.redaction import description_of
+from hopline.http.series import Value
 from hopline.http.server_attributes import (
     FUNCTION,
     HTTP_ROUTE,

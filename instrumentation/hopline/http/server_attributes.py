@@ -27,10 +27,10 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY, URL_SCHEME
 from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_ORIGINAL
 
-from hopline.http.attributes import OTHER_METHOD, OUTCOME, Outcome, Value, Words
+from hopline.http.attributes import OTHER_METHOD, OUTCOME, Outcome, Words
 from hopline.http.forwarded import Forwarded
 from hopline.http.redaction import redact_query
-from hopline.http.series import Series
+from hopline.http.series import Series, Value
 from hopline.http.server_request import ServerRequest
 
 __all__ = ["HTTP_ROUTE"]
