@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import OUTCOME
-from hopline.http.series import Recorder, Series
+from hopline.http.series import Series, recorder_of
 
 CONSUMED = "consumed"
 """The body was read to its end."""
@@ -38,7 +38,7 @@ class Bodies:
     __slots__ = ("_duration", "_size")
 
     def __init__(self, meter: Meter) -> None:
-        self._duration = Recorder(
+        self._duration = recorder_of(
             meter.create_histogram(
                 "hopline.http.client.body.duration",
                 unit="s",
@@ -46,7 +46,7 @@ class Bodies:
                 explicit_bucket_boundaries_advisory=_SECONDS,
             )
         )
-        self._size = Recorder(
+        self._size = recorder_of(
             meter.create_histogram(
                 "hopline.http.client.body.size",
                 unit="By",

@@ -14,7 +14,7 @@ from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
 from hopline.http.phases import Phases
-from hopline.http.series import Recorder, Series, Value
+from hopline.http.series import Recorder, Series, Value, recorder_of
 
 _DURATION = "Duration of HTTP client requests."
 
@@ -53,7 +53,7 @@ class ClientInstruments:
         self, scope: str, config: HttpConfig, active: Things, meter_provider: MeterProvider | None = None
     ) -> None:
         meter = get_meter(scope, __version__, meter_provider, schema_url=SCHEMA_URL)
-        self._duration = Recorder(
+        self._duration = recorder_of(
             meter.create_histogram(
                 HTTP_CLIENT_REQUEST_DURATION,
                 unit="s",
@@ -63,7 +63,7 @@ class ClientInstruments:
         )
         self._old_duration: Recorder | None = None
         if config.words.old_names:
-            self._old_duration = Recorder(
+            self._old_duration = recorder_of(
                 meter.create_histogram("http.client.duration", unit="ms", description=_DURATION)
             )
         self._request_size = _size(meter, "request") if config.body_sizes else None
@@ -120,7 +120,7 @@ class ClientInstruments:
 
 
 def _size(meter: Meter, which: str) -> Recorder:
-    return Recorder(
+    return recorder_of(
         meter.create_histogram(
             f"http.client.{which}.body.size",
             unit="By",

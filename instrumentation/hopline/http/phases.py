@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE
-from hopline.http.series import Recorder, Series, Value
+from hopline.http.series import Recorder, Series, Value, recorder_of
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -24,17 +24,17 @@ class Phases:
     __slots__ = ("_created", "_lookup_time", "_lookups", "_queue_time", "_queued")
 
     def __init__(self, meter: Meter) -> None:
-        self._created = Recorder(
+        self._created = recorder_of(
             meter.create_counter("hopline.http.client.connections.created", "{connection}", "Connections established.")
         )
-        self._queued = Recorder(
+        self._queued = recorder_of(
             meter.create_counter(
                 "hopline.http.client.queued",
                 "{request}",
                 "Requests that had to wait because all connections of the pool were in use.",
             )
         )
-        self._lookups = Recorder(
+        self._lookups = recorder_of(
             meter.create_counter(
                 "hopline.http.client.dns.lookups",
                 "{lookup}",
@@ -68,7 +68,7 @@ class Phases:
 
 
 def _duration(meter: Meter, what: str, description: str) -> Recorder:
-    return Recorder(
+    return recorder_of(
         meter.create_histogram(
             f"hopline.http.client.{what}.duration",
             unit="s",

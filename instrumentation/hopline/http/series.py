@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from threading import Lock
 from time import time_ns
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from opentelemetry.context import Context, get_current
@@ -46,22 +46,11 @@ class Series(dict[str, Value]):
         return known
 
 
-class Recorder:
-    """Records into a histogram or a counter, for series that are recorded again and again.
-
-    Args:
-        instrument: where the measurements go, of any implementation of the API.
-    """
-
-    __slots__ = ("_instrument", "_shortcut")
-
-    def __init__(self, instrument: Histogram | Counter) -> None:
-        self._instrument = instrument
-        self._shortcut = _shortcut(instrument)
+class Recorder(Protocol):
+    """Records into a histogram or a counter, for series that are recorded again and again."""
 
     def is_read(self) -> bool:
         """Whether there may be a reader for what is recorded."""
-        return self._shortcut is None or self._shortcut.is_read()
 
     def record(self, amount: float, series: Series, context: Context | None = None) -> None:
         """Record one measurement.
@@ -71,20 +60,41 @@ class Recorder:
             series: its attributes.
             context: an exemplar leads to the span that is current in it (default: the current context).
         """
-        if self._shortcut is None:
-            self._find_shortcut()
-        if self._shortcut is not None:
-            self._shortcut.record(amount, series, context)
+
+
+def recorder_of(instrument: Histogram | Counter) -> Recorder:
+    """The recorder for an instrument, of any implementation of the API."""
+    if type(instrument).__module__ == "opentelemetry.sdk.metrics._internal.instrument":
+        from opentelemetry.sdk.version import __version__
+
+        if [int(part) for part in __version__.split(".")[:2]] <= _KNOWN:
+            return _Shortcut(instrument)
+    return _Plain(instrument)
+
+
+class _Plain:
+    """Passes measurements on to the instrument as they are."""
+
+    __slots__ = ("_instead", "_instrument")
+
+    def __init__(self, instrument: Histogram | Counter) -> None:
+        self._instrument = instrument
+        self._instead: Recorder | None = None
+
+    def is_read(self) -> bool:
+        return self._instead is None or self._instead.is_read()
+
+    def record(self, amount: float, series: Series, context: Context | None = None) -> None:
+        if self._instead is None:
+            # The API hands out stand-ins until there is a provider.
+            real = getattr(self._instrument, "_real_instrument", None)
+            self._instead = None if real is None else recorder_of(real)
+        if self._instead is not None:
+            self._instead.record(amount, series, context)
         elif isinstance(self._instrument, Histogram):
             self._instrument.record(amount, series, context)
         else:
             self._instrument.add(amount, series, context)
-
-    def _find_shortcut(self) -> None:
-        # The API hands out stand-ins until there is a provider.
-        real = getattr(self._instrument, "_real_instrument", None)
-        if real is not None:
-            self.__init__(real)  # type: ignore[misc]
 
 
 _shortcuts: WeakSet[_Shortcut] = WeakSet()
@@ -113,13 +123,16 @@ class _Shortcut:
         "_waiting",
     )
 
-    def __init__(self, instrument: Any, measurement: type, key_of: Callable[[Any], Hashable]) -> None:
+    def __init__(self, instrument: Any) -> None:
+        from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
+        from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
         self._instrument = instrument
         self._consumer = instrument._measurement_consumer
         self._filter = self._consumer._sdk_config.exemplar_filter
         self._is_enabled = getattr(instrument, "_is_enabled", None)
-        self._measurement = measurement
-        self._key_of = key_of
+        self._measurement = Measurement
+        self._key_of = getattr(views, "_hash_attributes", _key_before_1_45)
         self.begin_anew()
         _shortcuts.add(self)
 
@@ -131,7 +144,7 @@ class _Shortcut:
     def is_read(self) -> bool:
         return bool(self._consumer._reader_storages)
 
-    def record(self, amount: float, series: Series, context: Context | None) -> None:
+    def record(self, amount: float, series: Series, context: Context | None = None) -> None:
         if self._is_enabled is not None and not self._is_enabled():
             return
         waiting, storing = self._waiting, self._storing
@@ -169,19 +182,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _shortcut(instrument: object) -> _Shortcut | None:
-    """The shortcut into an instrument of the SDK, if it is of a release that we know."""
-    if type(instrument).__module__ != "opentelemetry.sdk.metrics._internal.instrument":
-        return None
-    from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
-    from opentelemetry.sdk.metrics._internal.measurement import Measurement
-    from opentelemetry.sdk.version import __version__
-
-    if [int(part) for part in __version__.split(".")[:2]] > _KNOWN:
-        return None
-    return _Shortcut(instrument, Measurement, getattr(views, "_hash_attributes", _key_before_1_45))
 
 
 def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
