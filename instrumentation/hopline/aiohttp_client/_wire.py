@@ -48,7 +48,7 @@ class Wire:
         exchange = guard(exchange_of, response._traces)
         if exchange is None or exchange.call is None:
             return wrapped(*args, **kwargs)
-        guard(self._take, exchange.call, *args, **kwargs)
+        guard(self._take, exchange.call, args[0] if args else kwargs.get("connection"))
         return _answered(exchange, response, wrapped(*args, **kwargs))
 
     def _take(self, call: ClientCall, connection: Any) -> None:
@@ -60,14 +60,14 @@ class Wire:
 
 
 def _connect(wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
-    guard(_ask, *args, **kwargs)
+    guard(_ask, args, kwargs)
     return wrapped(*args, **kwargs)
 
 
-def _ask(request: Any, traces: Any = (), *_: object, **__: object) -> None:
-    exchange = exchange_of(traces)
+def _ask(args: Any, kwargs: Any) -> None:
+    exchange = exchange_of(args[1] if len(args) > 1 else kwargs.get("traces", ()))
     if exchange is not None:
-        exchange.ask(request)
+        exchange.ask(args[0] if args else kwargs["req"])
 
 
 async def _answered(exchange: Exchange, response: Any, started: Any) -> Any:
