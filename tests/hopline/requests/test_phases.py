@@ -10,7 +10,7 @@ import pytest
 import requests
 import urllib3
 from proxy import Proxy
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from tests.hopline.requests.conftest import PROXY
 from tests.hopline.requests.test_attempts import FetchingAToken
@@ -382,3 +382,23 @@ def test_the_size_of_a_body_that_is_made_while_it_is_sent_is_not_known(instrumen
     assert [point.attributes["http.request.method"] for point in telemetry.points("http.client.request.body.size")] == [
         "GET"
     ]
+
+
+@pytest.mark.parametrize("length", ["some", "-7", "9" * 400])
+def test_a_content_length_that_cannot_be_is_not_told(instrument, telemetry, session, length):
+    class Answering(BaseAdapter):
+        def send(self, request, **kwargs):
+            response = requests.Response()
+            response.status_code, response._content = 200, b""
+            return response
+
+        def close(self):
+            pass
+
+    instrument(body_sizes=True)
+    session.mount("mock://", Answering())
+
+    session.get("mock://host/", headers={"Content-Length": length})
+
+    assert telemetry.span.attributes["http.response.status_code"] == 200
+    assert telemetry.points("http.client.request.body.size") == []
