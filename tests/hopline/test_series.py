@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
+import time
+from contextlib import suppress
+from unittest.mock import MagicMock
 
 import pytest
 from opentelemetry import metrics
 from opentelemetry.metrics import NoOpMeter
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _ViewInstrumentMatch
+from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     DropAggregation,
@@ -19,9 +23,10 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.trace import set_span_in_context
+from opentelemetry.trace import set_span_in_context, use_span
 
-from hopline.http import series
+from hopline.http import sdk_storage
+from hopline.http.live import LiveCount
 from hopline.http.series import Series, recorder_of
 
 ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}
@@ -55,7 +60,7 @@ def histogram_of(provider, name="duration"):
 
 
 known_release = pytest.mark.skipif(
-    isinstance(recorder_of(histogram_of(MeterProvider(shutdown_on_exit=False))), series._Plain),
+    not sdk_storage.is_known(histogram_of(MeterProvider(shutdown_on_exit=False))),
     reason="the SDK is of a later release than those that have been read",
 )
 
@@ -75,10 +80,17 @@ def points(reader, name="duration"):
     return [{name: getattr(point, name) for name in told if hasattr(point, name)} for point in found]
 
 
-def exemplars(reader):
+def point_of(reader):
+    """The one data point that a reader collects."""
     data = reader.get_metrics_data()
     (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
-    return [(found.value, found.filtered_attributes, found.trace_id, found.span_id) for found in point.exemplars]
+    return point
+
+
+def exemplars(reader):
+    return [
+        (found.value, found.filtered_attributes, found.trace_id, found.span_id) for found in point_of(reader).exemplars
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,54 +223,106 @@ def test_no_measurement_is_lost_while_other_threads_record_and_collect(make_prov
 
 @pytest.fixture
 def at_the_storage(make_provider):
-    """A recorder, its reader, and a thread of it that is at the storage until the last of them is called."""
+    """A recorder, its provider and its reader, and a thread of it that is at the storage until the last is called."""
     reader, arrived, go_on = InMemoryMetricReader(), threading.Event(), threading.Event()
 
-    class Slow(AlwaysOffExemplarFilter):
+    class Slow(AlwaysOnExemplarFilter):
         def should_sample(self, value, *told):
             if value == 0.5:
                 arrived.set()
-                go_on.wait()
-            return False
+                go_on.wait(30)
+            return True
 
-    recorder = recorder_of(histogram_of(make_provider(reader, exemplar_filter=Slow())))
+    provider = make_provider(reader, exemplar_filter=Slow())
+    recorder = recorder_of(histogram_of(provider))
     thread = threading.Thread(target=recorder.record, args=(0.5, Series(ATTRIBUTES)))
     thread.start()
-    arrived.wait()
+    arrived.wait(30)
 
     def end():
         go_on.set()
-        thread.join()
+        thread.join(30)
 
-    yield recorder, reader, end
+    yield recorder, provider, reader, end
     end()
 
 
 @known_release
-def test_a_thread_does_not_wait_for_another_that_is_at_the_storage(at_the_storage):
-    recorder, reader, end = at_the_storage
+def test_what_is_left_to_another_thread_keeps_its_own_time_and_span(at_the_storage):
+    recorder, _, reader, end = at_the_storage
+    span = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("caller")
+
+    with use_span(span):
+        recorder.record(3, Series(ATTRIBUTES))
+    returned = time.time_ns()
+    end()
+
+    told = {found.value: found for found in point_of(reader).exemplars}[3]
+    assert told.span_id == span.get_span_context().span_id
+    assert told.time_unix_nano <= returned
+
+
+@known_release
+def test_a_collection_has_what_was_left_to_another_thread(at_the_storage):
+    recorder, provider, reader, _ = at_the_storage
+    live = LiveCount(provider.get_meter("test"), "live", "1", "Things.", list)
 
     recorder.record(3, Series(ATTRIBUTES))
-    before = points(reader)
-    end()
 
-    assert before == []
-    assert [(point["count"], point["sum"]) for point in points(reader)] == [(2, 3.5)]
+    assert [(point["count"], point["sum"]) for point in points(reader)] == [(1, 3)]
+    live.close()
 
 
-@known_release
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_child_process_stores_its_own_measurements_whoever_was_at_the_storage(at_the_storage):
-    recorder, reader, _ = at_the_storage
-    recorder.record(20, Series(ATTRIBUTES))
+@pytest.mark.parametrize("amount", [-1, 0, float("nan"), float("inf"), 10**400])
+def test_an_amount_that_may_be_refused_is_the_sdks_affair(make_provider, amount):
+    ours, theirs = InMemoryMetricReader(), InMemoryMetricReader()
+    recorder, histogram = recorder_of(histogram_of(make_provider(ours))), histogram_of(make_provider(theirs))
+    known = Series(ATTRIBUTES)
 
-    child = os.fork()
-    if child == 0:
-        recorder.record(3, Series(ATTRIBUTES))
-        os._exit(int(points(reader)[0]["sum"]))
-    _, status = os.waitpid(child, 0)
+    for one in (1, amount, 2):
+        with suppress(OverflowError):
+            recorder.record(one, known)
+        with suppress(OverflowError):
+            histogram.record(one, dict(known))
 
-    assert os.waitstatus_to_exitcode(status) == 3
+    assert repr(points(ours)) == repr(points(theirs))
+
+
+@pytest.mark.skipif(not hasattr(SdkHistogram, "_is_enabled"), reason="meters can be disabled from 1.41 on")
+def test_what_is_disabled_records_nothing(make_provider, monkeypatch):
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(SdkHistogram, "_is_enabled", lambda self: False)
+
+    recorder_of(histogram_of(make_provider(reader))).record(1, Series(ATTRIBUTES))
+
+    assert points(reader) == []
+
+
+def test_a_value_of_another_type_is_told_as_text(make_provider):
+    class Lazy:
+        def __init__(self, text):
+            self.text = text
+
+        def __str__(self):
+            return self.text
+
+    reader = InMemoryMetricReader()
+    recorder = recorder_of(histogram_of(make_provider(reader)))
+
+    for text in ("one", "two"):
+        recorder.record(1, Series({"template": Lazy(text)}))
+
+    assert [point["attributes"] for point in points(reader)] == [{"template": "one"}, {"template": "two"}]
+
+
+def test_who_changes_what_is_exported_does_not_change_the_series(make_provider):
+    reader = InMemoryMetricReader()
+    recorder, known = recorder_of(histogram_of(make_provider(reader))), Series(ATTRIBUTES)
+    recorder.record(1, known)
+
+    point_of(reader).attributes["method"] = "changed"
+
+    assert known == ATTRIBUTES
 
 
 def test_it_is_read_where_there_is_a_reader_or_nobody_can_tell(make_provider):
@@ -269,22 +333,51 @@ def test_it_is_read_where_there_is_a_reader_or_nobody_can_tell(make_provider):
     assert recorder_of(NoOpMeter("test").create_histogram("duration")).is_read()
 
 
-@pytest.mark.parametrize("instrument", [metrics.Histogram, metrics.Counter])
-def test_any_other_implementation_gets_its_measurements(instrument):
-    class Foreign(instrument):
-        def __init__(self):
-            self.got = []
+class ForeignHistogram(metrics.Histogram):
+    def __init__(self):
+        self.got = []
 
-        def record(self, amount, attributes=None, context=None):
-            self.got.append((amount, attributes))
+    def record(self, amount, attributes=None, context=None):
+        self.got.append((amount, attributes))
 
-        add = record
 
-    foreign = Foreign()
+class ForeignCounter(metrics.Counter):
+    def __init__(self):
+        self.got = []
 
+    def add(self, amount, attributes=None, context=None):
+        self.got.append((amount, attributes))
+
+
+@pytest.mark.parametrize("foreign", [ForeignHistogram(), ForeignCounter()], ids=["histogram", "counter"])
+def test_any_other_implementation_gets_its_measurements(foreign):
     recorder_of(foreign).record(1, Series(ATTRIBUTES))
 
     assert foreign.got == [(1, ATTRIBUTES)]
+
+
+def test_a_test_double_gets_its_measurements():
+    double = MagicMock(metrics.Histogram)
+
+    recorder_of(double).record(1, Series(ATTRIBUTES))
+
+    double.record.assert_called_once_with(1, ATTRIBUTES, None)
+
+
+def test_a_consumer_of_the_users_own_gets_its_measurements(make_provider):
+    class Consumer(SynchronousMeasurementConsumer):
+        def __init__(self):
+            self.got = []
+
+        def consume_measurement(self, measurement):
+            self.got.append(measurement.value)
+
+    histogram, consumer = histogram_of(make_provider()), Consumer()
+    histogram._measurement_consumer = consumer
+
+    recorder_of(histogram).record(1, Series(ATTRIBUTES))
+
+    assert consumer.got == [1]
 
 
 @known_release
@@ -304,10 +397,10 @@ def test_the_sdk_is_asked_once_for_a_series_that_it_knows(make_provider, monkeyp
     assert asked == [1]
 
 
-def test_a_release_of_the_sdk_that_nobody_has_read_goes_its_own_way(make_provider, monkeypatch):
-    monkeypatch.setattr(series, "_KNOWN", [1, 0])
-    reader = InMemoryMetricReader()
-    histogram = histogram_of(make_provider(reader))
+@pytest.mark.parametrize("release", ["1.45.999", "1.46.0", "2.0.0", "1.46rc1", "2.0b0", "unknown"])
+def test_a_release_of_the_sdk_that_nobody_has_read_goes_its_own_way(make_provider, monkeypatch, release):
+    monkeypatch.setattr(sdk_storage, "__version__", release)
+    histogram = histogram_of(make_provider(InMemoryMetricReader()))
     own = []
     monkeypatch.setattr(type(histogram), "record", lambda self, *told: own.append(told))
 

@@ -27,7 +27,7 @@ class Download(Body):
     __slots__ = ("_content", "_headers", "_instruments", "_outcome", "_streamed", "_uncounted")
 
     def __init__(self, response: ClientResponse, outcome: Outcome, instruments: ClientInstruments) -> None:
-        super().__init__(outcome.metric_attributes)
+        super().__init__(outcome.series)
         self._content: Any = response.content
         self._headers = response.headers
         self._outcome = outcome

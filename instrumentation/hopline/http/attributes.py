@@ -69,13 +69,14 @@ class Outcome:
 
     Attributes:
         span_attributes: what the span gets at its end.
-        metric_attributes: all that the duration histogram gets.
+        series: all that the duration histogram gets.
+        old_series: the same by the names from before the conventions became stable, where those are told too.
         is_error: whether the span's status is ERROR.
     """
 
     span_attributes: Mapping[str, Value]
-    metric_attributes: Series
-    old_metric_attributes: Series
+    series: Series
+    old_series: Series
     is_error: bool
 
 
@@ -130,8 +131,8 @@ class Operation:
         metric_attributes = {**self.metric_attributes, **ending}
         outcome = Outcome(
             span_attributes=_doubled(ending) if self._old_names else ending,
-            metric_attributes=Series(metric_attributes),
-            old_metric_attributes=Series(_old(metric_attributes) if self._old_names else {}),
+            series=Series(metric_attributes),
+            old_series=Series(_old(metric_attributes) if self._old_names else {}),
             is_error=error_type is not None,
         )
         if len(self._outcomes) < _MAX_OUTCOMES:

@@ -98,9 +98,9 @@ class ClientInstruments:
         """
         if not self._duration.is_read():
             return  # 3 µs earlier than the SDK finds it out for each measurement
-        self._duration.record(nanoseconds / 1e9, outcome.metric_attributes)
+        self._duration.record(nanoseconds / 1e9, outcome.series)
         if self._old_duration is not None:
-            self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes)
+            self._old_duration.record(nanoseconds / 1e6, outcome.old_series)
         if self._request_size is not None:
             self.record_sizes(*sizes, outcome)
         if details:
@@ -109,9 +109,9 @@ class ClientInstruments:
     def record_sizes(self, sent: int | None, received: int | None, outcome: Outcome) -> None:
         """Record the sizes, in bytes, of an attempt's bodies as they were on the wire; None: not known."""
         if self._request_size is not None and sent is not None:
-            self._request_size.record(sent, outcome.metric_attributes)
+            self._request_size.record(sent, outcome.series)
         if self._response_size is not None and received is not None:
-            self._response_size.record(received, outcome.metric_attributes)
+            self._response_size.record(received, outcome.series)
 
     def close(self) -> None:
         """Report nothing any more when metrics are collected."""

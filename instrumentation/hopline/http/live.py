@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from hopline._combining import settle_all
 from hopline.http.series import Value
 
 # What is alive now, each told by its attributes.
@@ -26,6 +27,7 @@ class _Observed:
         self._seen: set[frozenset[tuple[str, Value]]] = set()
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        settle_all()  # before the SDK collects what is recorded, so that all of it is there
         if not self.counted:
             return []
         counts = Counter(frozenset(thing.items()) for count in list(self.counted) for thing in count.things())

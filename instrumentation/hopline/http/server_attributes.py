@@ -114,8 +114,8 @@ class ServerOperation:
         metric_attributes = {**self.active, **span_attributes, **known({NETWORK_PROTOCOL_VERSION: version})}
         outcome = Outcome(
             span_attributes=self._spoken(span_attributes),
-            metric_attributes=Series(metric_attributes),
-            old_metric_attributes=Series(_old(metric_attributes) if self._old_names else {}),
+            series=Series(metric_attributes),
+            old_series=Series(_old(metric_attributes) if self._old_names else {}),
             is_error=error is not None,
         )
         if len(self._outcomes) < _MAX_OUTCOMES:

@@ -50,9 +50,9 @@ class ServerInstruments:
             outcome: how it ended.
             context: the context that its span is current in, for exemplars.
         """
-        self._duration.record(nanoseconds / 1e9, outcome.metric_attributes, context)
+        self._duration.record(nanoseconds / 1e9, outcome.series, context)
         if self._old_duration is not None:
-            self._old_duration.record(nanoseconds / 1e6, outcome.old_metric_attributes, context)
+            self._old_duration.record(nanoseconds / 1e6, outcome.old_series, context)
 
     def close(self) -> None:
         """Report nothing any more when metrics are collected."""

@@ -36,7 +36,7 @@ class _Streamed(Body):
     __slots__ = ("broken", "instruments", "outcome", "received", "response")
 
     def __init__(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
-        super().__init__(outcome.metric_attributes)
+        super().__init__(outcome.series)
         self.instruments = call.telemetry.instruments
         self.outcome = outcome
         self.response = ref(response)

@@ -1,0 +1,90 @@
+"""The way of a measurement into the storage of OpenTelemetry's SDK, for releases of it that have been read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
+from opentelemetry.sdk.metrics._internal.measurement import Measurement
+from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
+from opentelemetry.sdk.version import __version__
+
+from hopline._combining import Combiner
+from hopline.http.series import Recorder, Series
+
+# Of the releases from 1.39.0 on, the last one whose storage has been read. Even a patch release may change it, as
+# 1.45.2 did: what is newer, or no release, goes its own way.
+_LAST_READ = (1, 45, 2)
+_LARGEST = 1e300
+
+
+def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
+    return frozenset(attributes.items())
+
+
+_key_of = getattr(views, "_hash_attributes", _key_before_1_45)
+
+
+def is_known(instrument: Any) -> bool:
+    """Whether there is a shortcut into one of the SDK's instruments."""
+    release = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", __version__)
+    return (
+        release is not None
+        and tuple(map(int, release.groups())) <= _LAST_READ
+        and type(instrument._measurement_consumer) is SynchronousMeasurementConsumer
+    )
+
+
+class Shortcut:
+    """Records into one of the SDK's instruments, with the keys of series ready-made.
+
+    It does what the SDK does with the SDK's own parts, in 28,000 instructions in place of 97,000, for it copies no
+    attributes and makes no keys. What is out of the ordinary is left to the SDK: a series that is not there yet or
+    that a view takes attributes from, series that a collection forgets, an amount that may be refused.
+
+    Args:
+        instrument: the instrument.
+        plain: records into it in its own way.
+    """
+
+    __slots__ = ("_consumer", "_filter", "_instrument", "_is_enabled", "_measurements", "_plain")
+
+    def __init__(self, instrument: Any, plain: Recorder) -> None:
+        self._instrument = instrument
+        self._plain = plain
+        self._consumer = instrument._measurement_consumer
+        self._filter = self._consumer._sdk_config.exemplar_filter
+        self._is_enabled = getattr(instrument, "_is_enabled", None)  # since 1.41
+        self._measurements = Combiner(self._store)
+
+    def is_read(self) -> bool:
+        """Whether there is a reader for what is recorded."""
+        return bool(self._consumer._reader_storages)
+
+    def record(self, amount: float, series: Series, context: Context | None = None) -> None:
+        """Record one measurement, as :meth:`Recorder.record` has it."""
+        if not 0 <= amount < _LARGEST:
+            self._plain.record(amount, series, context)
+        elif self._is_enabled is None or self._is_enabled():
+            self._measurements.bring(amount, time_ns(), series, context or get_current())
+
+    def _store(self, amount: float, now: int, series: Series, context: Context) -> None:
+        if series.key is None:
+            series.key = _key_of(series)
+        is_exemplar = self._filter.should_sample(amount, now, series, context)
+        measurement: Any = object.__new__(Measurement)  # whose own __init__ would check the attributes
+        measurement.__dict__.update(
+            value=amount, time_unix_nano=now, instrument=self._instrument, context=context, attributes=series
+        )
+        for storage in self._consumer._reader_storages.values():
+            for view in storage._get_or_init_view_instrument_match(self._instrument):
+                aggregation = view._attributes_aggregation.get(series.key)
+                if aggregation is None or getattr(view, "_reset_on_collect", False):  # since 1.45.2
+                    own = Measurement(amount, now, self._instrument, context, dict(series))
+                    view.consume_measurement(own, is_exemplar)
+                else:
+                    aggregation.aggregate(measurement, is_exemplar)

@@ -1,0 +1,225 @@
+"""What several threads bring is worked off by one at a time; none of them waits, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from contextlib import suppress
+
+import pytest
+
+from hopline import _combining, _guard
+from hopline._combining import Combiner, settle_all
+
+PATIENCE = 30  # seconds, until a test that hangs fails
+
+
+class TimeIsUp(BaseException):
+    """What a signal's handler raises."""
+
+
+@pytest.fixture
+def striking():
+    """An event; once it is set, a signal's handler raises at any moment, and clears it."""
+    armed = threading.Event()
+
+    def strike(number, frame):
+        if armed.is_set():
+            armed.clear()
+            raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    yield armed
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def at_work():
+    """A combiner that notes what it is called with, and a thread that is at work in it until the last is called."""
+    done, arrived, go_on = [], threading.Event(), threading.Event()
+
+    def work(number):
+        if number == 0:
+            arrived.set()
+            go_on.wait(PATIENCE)
+        done.append(number)
+
+    combiner = Combiner(work)
+    thread = threading.Thread(target=combiner.bring, args=(0,))
+    thread.start()
+    arrived.wait(PATIENCE)
+
+    def end():
+        go_on.set()
+        thread.join(PATIENCE)
+
+    yield combiner, done, end
+    end()
+
+
+def in_time(function):
+    """Call a function in a thread, and say whether it returned."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return not thread.is_alive()
+
+
+def test_who_is_alone_has_the_work_done_at_once():
+    done = []
+    combiner = Combiner(done.append)
+
+    combiner.bring(1)
+    combiner.bring(2)
+
+    assert done == [1, 2]
+
+
+def test_who_finds_somebody_at_work_leaves_it_to_them(at_work):
+    combiner, done, end = at_work
+
+    returned = in_time(lambda: combiner.bring(1))
+    before = list(done)
+    end()
+
+    assert returned
+    assert before == []
+    assert done == [0, 1]
+
+
+def test_what_comes_after_the_last_look_is_worked_off_too():
+    class Slow:
+        """A lock whose owner has seen that nothing waits, when somebody else still finds it locked."""
+
+        def __init__(self):
+            self.late = [2]
+
+        def locked(self):
+            return False
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *error):
+            if self.late:
+                combiner._waiting.append((self.late.pop(),))
+
+    done = []
+    combiner = Combiner(done.append)
+    combiner._at_work = Slow()
+
+    combiner.bring(1)
+
+    assert done == [1, 2]
+
+
+def test_what_is_brought_while_one_works_is_done_after_it():
+    done = []
+
+    def work(number):
+        if number == 1:
+            combiner.bring(2)
+        done.append(number)
+
+    combiner = Combiner(work)
+
+    combiner.bring(1)
+
+    assert done == [1, 2]
+
+
+def test_to_settle_waits_for_nobody(at_work):
+    combiner, done, _ = at_work
+    combiner.bring(1)
+
+    returned = in_time(settle_all)
+
+    assert returned
+    assert done == [1]
+
+
+def test_an_error_is_counted_and_stops_nothing(at_work):
+    combiner, done, end = at_work
+    combiner.bring("no", "such", "arguments")
+    combiner.bring(1)
+
+    end()
+    combiner.bring(2)
+
+    assert done == [0, 1, 2]
+    assert list(_guard.stopped_errors().values()) == [1]
+
+
+def test_who_looks_for_what_somebody_else_has_just_taken_goes_on():
+    class Taken(deque):
+        def popleft(self):
+            self.clear()
+            return super().popleft()
+
+    combiner = Combiner(print)
+    combiner._waiting = Taken([(1,)])
+
+    combiner.settle()
+
+    assert not combiner._waiting
+
+
+def test_no_more_waits_than_one_thread_can_follow():
+    waiting = []
+    combiner = Combiner(lambda: waiting.append(len(combiner._waiting)))
+
+    def bring():
+        for _ in range(20_000):
+            combiner.bring()
+
+    threads = [threading.Thread(target=bring) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert len(waiting) == 80_000
+    assert max(waiting) < 10 * _combining._MANY
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_process_begins_anew(at_work):
+    combiner, done, _ = at_work
+    combiner.bring(1)
+
+    child = os.fork()
+    if child == 0:
+        done.clear()
+        combiner.bring(7)
+        os._exit(done[0] if len(done) == 1 else 99)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_a_signals_exception_leaves_it_in_order(striking):
+    done = []
+    combiner = Combiner(done.append)
+
+    for _ in range(200):
+        with suppress(TimeIsUp):
+            striking.set()
+            while True:
+                combiner.bring(0)
+    done.clear()
+    combiner.bring(1)
+
+    assert done[-1] == 1
+
+
+def test_one_that_nobody_has_is_forgotten():
+    known = len(_combining._combiners)
+    combiner = Combiner(print)
+
+    del combiner
+
+    assert len(_combining._combiners) == known
