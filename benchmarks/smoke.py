@@ -22,14 +22,14 @@ SPAN = "statsd: span end → line in the buffer"
 # script: {(case, measure): bound}
 BOUNDS = {
     "requests_send": {
-        (SEND, "added ÷ floor"): 2.4,
-        (SEND, "added ÷ contrib's added"): 0.9,
+        (SEND, "added ÷ floor"): 2.0,
+        (SEND, "added ÷ contrib's added"): 0.75,
         (UNSAMPLED, "added ÷ unsampled floor"): 2.0,
         (UNSAMPLED, "added ÷ contrib's added"): 0.5,
         ("requests, API only (no SDK)", "added ÷ contrib's added"): 0.22,
         ("request id + statsd on top", "added ÷ floor"): 0.5,
     },
-    "aiohttp_client": {("aiohttp, loopback, sampled + metrics", "added ÷ contrib's added"): 1.3},
+    "aiohttp_client": {("aiohttp, loopback, sampled + metrics", "added ÷ contrib's added"): 1.0},
     "statsd_lines": {
         (TIMING, "CPU per line ÷ statsd pipeline"): 0.85,
         (TIMING, "CPU per line ÷ DogStatsD buffered"): 0.5,

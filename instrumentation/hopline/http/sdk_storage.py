@@ -1,8 +1,7 @@
-"""The way of a measurement into the storage of OpenTelemetry's SDK, for releases of it that have been read."""
+"""The way of a measurement into the storage of OpenTelemetry's SDK; imported only with a release that has been read."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping
 from time import time_ns
 from typing import Any
@@ -11,14 +10,10 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
 from opentelemetry.sdk.metrics._internal.measurement import Measurement
 from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
-from opentelemetry.sdk.version import __version__
 
 from hopline._combining import Combiner
 from hopline.http.series import Recorder, Series
 
-# Of the releases from 1.39.0 on, the last one whose storage has been read. Even a patch release may change it, as
-# 1.45.2 did: what is newer, or no release, goes its own way.
-_LAST_READ = (1, 45, 2)
 _LARGEST = 1e300
 
 
@@ -29,14 +24,9 @@ def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
 _key_of = getattr(views, "_hash_attributes", _key_before_1_45)
 
 
-def is_known(instrument: Any) -> bool:
-    """Whether there is a shortcut into one of the SDK's instruments."""
-    release = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", __version__)
-    return (
-        release is not None
-        and tuple(map(int, release.groups())) <= _LAST_READ
-        and type(instrument._measurement_consumer) is SynchronousMeasurementConsumer
-    )
+def is_usual(instrument: Any) -> bool:
+    """Whether measurements of one of the SDK's instruments go to the SDK's own storage."""
+    return type(instrument._measurement_consumer) is SynchronousMeasurementConsumer
 
 
 class Shortcut:
