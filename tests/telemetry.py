@@ -12,6 +12,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Tracer
 
 
+def points_of(reader: InMemoryMetricReader, name: str) -> list[Any]:
+    """The data points of one metric that a reader collects."""
+    data = reader.get_metrics_data()
+    return [
+        point
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+    ]
+
+
 class Telemetry:
     """Providers that keep everything in memory."""
 
@@ -56,15 +69,7 @@ class Telemetry:
 
     def points(self, name: str) -> list[Any]:
         """The data points of one metric."""
-        data = self._reader.get_metrics_data()
-        return [
-            point
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
+        return points_of(self._reader, name)
 
     def point(self, name: str) -> Any:
         """The one data point of a metric."""

@@ -29,6 +29,7 @@ from opentelemetry.trace import set_span_in_context, use_span
 from hopline.http import series
 from hopline.http.live import LiveCount
 from hopline.http.series import Series, recorder_of
+from tests.telemetry import points_of
 
 ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}
 DELTA = {Histogram: AggregationTemporality.DELTA}
@@ -68,23 +69,13 @@ known_release = pytest.mark.skipif(
 
 def points(reader, name="duration"):
     """What a reader collects of a histogram, without the times."""
-    data = reader.get_metrics_data()
-    found = [
-        point
-        for resource in (data.resource_metrics if data else ())
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-        if metric.name == name
-        for point in metric.data.data_points
-    ]
     told = ("attributes", "count", "sum", "value", "min", "max", "bucket_counts", "explicit_bounds", "scale")
-    return [{name: getattr(point, name) for name in told if hasattr(point, name)} for point in found]
+    return [{word: getattr(point, word) for word in told if hasattr(point, word)} for point in points_of(reader, name)]
 
 
 def point_of(reader):
     """The one data point that a reader collects."""
-    data = reader.get_metrics_data()
-    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    (point,) = points_of(reader, "duration")
     return point
 
 

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import OUTCOME
-from hopline.http.series import Series, recorder_of
+from hopline.http.series import Series, histogram
 
 CONSUMED = "consumed"
 """The body was read to its end."""
@@ -38,21 +38,15 @@ class Bodies:
     __slots__ = ("_duration", "_size")
 
     def __init__(self, meter: Meter) -> None:
-        self._duration = recorder_of(
-            meter.create_histogram(
-                "hopline.http.client.body.duration",
-                unit="s",
-                description="Time from a streamed response's header to its body's end.",
-                explicit_bucket_boundaries_advisory=_SECONDS,
-            )
+        self._duration = histogram(
+            meter,
+            "hopline.http.client.body.duration",
+            "s",
+            "Time from a streamed response's header to its body's end.",
+            _SECONDS,
         )
-        self._size = recorder_of(
-            meter.create_histogram(
-                "hopline.http.client.body.size",
-                unit="By",
-                description="Bytes read of a streamed response's body.",
-                explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
-            )
+        self._size = histogram(
+            meter, "hopline.http.client.body.size", "By", "Bytes read of a streamed response's body.", SIZE_BOUNDARIES
         )
 
     def record(self, body: Body, size: int, ending: str) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADD
 
 from hopline._guard import guard
 from hopline.http.live import LiveCount
-from hopline.http.series import Series, Value, recorder_of
+from hopline.http.series import Series, Value, histogram
 
 _STATE = "http.connection.state"
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
@@ -64,13 +64,12 @@ class Connections:
 
     def __init__(self, meter: Meter) -> None:
         self._open: WeakSet[OpenConnection] = WeakSet()
-        self._duration = recorder_of(
-            meter.create_histogram(
-                "http.client.connection.duration",
-                unit="s",
-                description="The duration of the successfully established outbound HTTP connections.",
-                explicit_bucket_boundaries_advisory=_SECONDS,
-            )
+        self._duration = histogram(
+            meter,
+            "http.client.connection.duration",
+            "s",
+            "The duration of the successfully established outbound HTTP connections.",
+            _SECONDS,
         )
         self._count = LiveCount(
             meter,

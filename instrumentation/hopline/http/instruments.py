@@ -14,7 +14,7 @@ from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
 from hopline.http.phases import Phases
-from hopline.http.series import Recorder, Series, Value, recorder_of
+from hopline.http.series import Recorder, Series, Value, histogram
 
 _DURATION = "Duration of HTTP client requests."
 
@@ -53,19 +53,10 @@ class ClientInstruments:
         self, scope: str, config: HttpConfig, active: Things, meter_provider: MeterProvider | None = None
     ) -> None:
         meter = get_meter(scope, __version__, meter_provider, schema_url=SCHEMA_URL)
-        self._duration = recorder_of(
-            meter.create_histogram(
-                HTTP_CLIENT_REQUEST_DURATION,
-                unit="s",
-                description=_DURATION,
-                explicit_bucket_boundaries_advisory=config.boundaries,
-            )
-        )
+        self._duration = histogram(meter, HTTP_CLIENT_REQUEST_DURATION, "s", _DURATION, config.boundaries)
         self._old_duration: Recorder | None = None
         if config.words.old_names:
-            self._old_duration = recorder_of(
-                meter.create_histogram("http.client.duration", unit="ms", description=_DURATION)
-            )
+            self._old_duration = histogram(meter, "http.client.duration", "ms", _DURATION)
         self._request_size = _size(meter, "request") if config.body_sizes else None
         self._response_size = _size(meter, "response") if config.body_sizes else None
         self._active = LiveCount(
@@ -120,11 +111,6 @@ class ClientInstruments:
 
 
 def _size(meter: Meter, which: str) -> Recorder:
-    return recorder_of(
-        meter.create_histogram(
-            f"http.client.{which}.body.size",
-            unit="By",
-            description=f"Size of HTTP client {which} bodies.",
-            explicit_bucket_boundaries_advisory=SIZE_BOUNDARIES,
-        )
+    return histogram(
+        meter, f"http.client.{which}.body.size", "By", f"Size of HTTP client {which} bodies.", SIZE_BOUNDARIES
     )

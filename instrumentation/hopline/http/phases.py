@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE
-from hopline.http.series import Recorder, Series, Value, recorder_of
+from hopline.http.series import Recorder, Series, Value, counter, histogram
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -24,22 +24,20 @@ class Phases:
     __slots__ = ("_created", "_lookup_time", "_lookups", "_queue_time", "_queued")
 
     def __init__(self, meter: Meter) -> None:
-        self._created = recorder_of(
-            meter.create_counter("hopline.http.client.connections.created", "{connection}", "Connections established.")
+        self._created = counter(
+            meter, "hopline.http.client.connections.created", "{connection}", "Connections established."
         )
-        self._queued = recorder_of(
-            meter.create_counter(
-                "hopline.http.client.queued",
-                "{request}",
-                "Requests that had to wait because all connections of the pool were in use.",
-            )
+        self._queued = counter(
+            meter,
+            "hopline.http.client.queued",
+            "{request}",
+            "Requests that had to wait because all connections of the pool were in use.",
         )
-        self._lookups = recorder_of(
-            meter.create_counter(
-                "hopline.http.client.dns.lookups",
-                "{lookup}",
-                "Host names looked up, by whether the answer was in the client's own cache.",
-            )
+        self._lookups = counter(
+            meter,
+            "hopline.http.client.dns.lookups",
+            "{lookup}",
+            "Host names looked up, by whether the answer was in the client's own cache.",
         )
         self._queue_time = _duration(meter, "queue", "Time that requests waited for a connection of the pool.")
         self._lookup_time = _duration(meter, "dns", "Time that the resolver took.")
@@ -68,11 +66,4 @@ class Phases:
 
 
 def _duration(meter: Meter, what: str, description: str) -> Recorder:
-    return recorder_of(
-        meter.create_histogram(
-            f"hopline.http.client.{what}.duration",
-            unit="s",
-            description=description,
-            explicit_bucket_boundaries_advisory=_SHORT,
-        )
-    )
+    return histogram(meter, f"hopline.http.client.{what}.duration", "s", description, _SHORT)

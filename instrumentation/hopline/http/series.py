@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.metrics import Counter, Histogram, Meter
 
 Value = str | int | float | bool
 
@@ -62,6 +62,29 @@ class Recorder(Protocol):
             series: its attributes.
             context: an exemplar leads to the span that is current in it (default: the current context).
         """
+
+
+def histogram(
+    meter: Meter, name: str, unit: str, description: str, boundaries: Sequence[float] | None = None
+) -> Recorder:
+    """Make a histogram.
+
+    Args:
+        meter: makes it.
+        name: its name.
+        unit: its unit, for instance ``s``.
+        description: its description.
+        boundaries: of its buckets, in that unit (default: the SDK's).
+
+    Returns:
+        What records into it.
+    """
+    return recorder_of(meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=boundaries))
+
+
+def counter(meter: Meter, name: str, unit: str, description: str) -> Recorder:
+    """Make a counter; the arguments and the result are those of :func:`histogram`."""
+    return recorder_of(meter.create_counter(name, unit, description))
 
 
 def recorder_of(instrument: Histogram | Counter) -> Recorder:

@@ -9,7 +9,7 @@ from opentelemetry.semconv.metrics.http_metrics import HTTP_SERVER_REQUEST_DURAT
 from hopline.http.attributes import Outcome
 from hopline.http.config import HttpConfig
 from hopline.http.live import LiveCount, Things
-from hopline.http.series import Recorder, recorder_of
+from hopline.http.series import Recorder, histogram
 
 _DURATION = "Duration of HTTP server requests."
 _ACTIVE = "Number of active HTTP server requests."
@@ -27,19 +27,10 @@ class ServerInstruments:
     __slots__ = ("_active", "_duration", "_old_duration")
 
     def __init__(self, meter: Meter, config: HttpConfig, active: Things) -> None:
-        self._duration = recorder_of(
-            meter.create_histogram(
-                HTTP_SERVER_REQUEST_DURATION,
-                unit="s",
-                description=_DURATION,
-                explicit_bucket_boundaries_advisory=config.boundaries,
-            )
-        )
+        self._duration = histogram(meter, HTTP_SERVER_REQUEST_DURATION, "s", _DURATION, config.boundaries)
         self._old_duration: Recorder | None = None
         if config.words.old_names:
-            self._old_duration = recorder_of(
-                meter.create_histogram("http.server.duration", unit="ms", description=_DURATION)
-            )
+            self._old_duration = histogram(meter, "http.server.duration", "ms", _DURATION)
         self._active = LiveCount(meter, "http.server.active_requests", "{request}", _ACTIVE, active)
 
     def record(self, nanoseconds: int, outcome: Outcome, context: Context) -> None:
