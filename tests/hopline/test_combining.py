@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -201,6 +202,7 @@ def test_a_child_process_begins_anew(at_work):
     assert os.waitstatus_to_exitcode(status) == 7
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
 def test_a_signals_exception_leaves_it_in_order(striking):
     done = []
     combiner = Combiner(done.append)
