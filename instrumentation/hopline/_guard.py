@@ -32,7 +32,7 @@ def guard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | No
     try:
         return function(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - the one broad catch: instrumentation must not break the application
-        stop(function, error)
+        _record(function, error)
         return None
 
 
@@ -41,8 +41,7 @@ def stopped_errors() -> dict[str, int]:
     return dict(_stopped)
 
 
-def stop(function: Callable[..., object], error: Exception) -> None:
-    """Log and count what ``function`` raised; for who catches it without :func:`guard`, to save a call."""
+def _record(function: Callable[..., object], error: Exception) -> None:
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     kind = f"{name}: {type(error).__qualname__}"
     if kind not in _stopped and len(_stopped) >= _MAX_KINDS:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import ClientSession, TraceConfig
 
-from hopline._guard import stop
+from hopline._guard import guard
 from hopline.aiohttp_client._exchange import Exchange
 from hopline.aiohttp_client._progress import Progress
 from hopline.http.client import ClientTelemetry
@@ -60,10 +60,7 @@ class HoplineTraceConfig(TraceConfig):
 
 def _of_request(step: Callable[[Exchange, Any], None]) -> Receiver:
     async def receive(session: ClientSession, exchange: Exchange, params: object) -> None:
-        try:
-            step(exchange, params)
-        except Exception as error:  # noqa: BLE001 - as `guard` does, for six signals of each request
-            stop(step, error)
+        guard(step, exchange, params)
 
     return receive
 
@@ -72,10 +69,7 @@ def _of_connection(step: Callable[[Progress], None]) -> Receiver:
     async def receive(session: ClientSession, exchange: Exchange, params: object) -> None:
         progress = exchange.progress
         if progress is not None:
-            try:
-                step(progress)
-            except Exception as error:  # noqa: BLE001 - as above
-                stop(step, error)
+            guard(step, progress)
 
     return receive
 
