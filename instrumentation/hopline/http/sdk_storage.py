@@ -32,7 +32,7 @@ def is_usual(instrument: Any) -> bool:
 class Shortcut:
     """Records into one of the SDK's instruments, with the keys of series ready-made.
 
-    It does what the SDK does with the SDK's own parts, in 28,000 instructions in place of 97,000, for it copies no
+    It does what the SDK does with the SDK's own parts, in 28,000 instructions in place of 97,000, for it checks no
     attributes and makes no keys. What is out of the ordinary is left to the SDK: a series that is not there yet or
     that a view takes attributes from, series that a collection forgets, an amount that may be refused.
 
@@ -68,13 +68,12 @@ class Shortcut:
         is_exemplar = self._filter.should_sample(amount, now, series, context)
         measurement: Any = object.__new__(Measurement)  # whose own __init__ would check the attributes
         measurement.__dict__.update(
-            value=amount, time_unix_nano=now, instrument=self._instrument, context=context, attributes=series
+            value=amount, time_unix_nano=now, instrument=self._instrument, context=context, attributes=dict(series)
         )
         for storage in self._consumer._reader_storages.values():
             for view in storage._get_or_init_view_instrument_match(self._instrument):
                 aggregation = view._attributes_aggregation.get(series.key)
                 if aggregation is None or getattr(view, "_reset_on_collect", False):  # since 1.45.2
-                    own = Measurement(amount, now, self._instrument, context, dict(series))
-                    view.consume_measurement(own, is_exemplar)
+                    view.consume_measurement(measurement, is_exemplar)
                 else:
                     aggregation.aggregate(measurement, is_exemplar)
