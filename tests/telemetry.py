@@ -14,14 +14,16 @@ from opentelemetry.trace import Tracer
 
 def points_of(reader: InMemoryMetricReader, name: str) -> list[Any]:
     """The data points of one metric that a reader collects."""
+    return [point for metric in _metrics(reader) if metric.name == name for point in metric.data.data_points]
+
+
+def _metrics(reader: InMemoryMetricReader) -> list[Any]:
     data = reader.get_metrics_data()
     return [
-        point
+        metric
         for resource in (data.resource_metrics if data else ())
         for scope in resource.scope_metrics
         for metric in scope.metrics
-        if metric.name == name
-        for point in metric.data.data_points
     ]
 
 
@@ -58,14 +60,7 @@ class Telemetry:
     @property
     def metric_names(self) -> set[str]:
         """The names of the metrics that have a data point."""
-        data = self._reader.get_metrics_data()
-        return {
-            metric.name
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-            if metric.data.data_points
-        }
+        return {metric.name for metric in _metrics(self._reader) if metric.data.data_points}
 
     def points(self, name: str) -> list[Any]:
         """The data points of one metric."""

@@ -68,18 +68,18 @@ _combiners: list[ref[Combiner]] = []
 
 def settle_all() -> None:
     """Have all that waits anywhere worked off before this returns."""
-    for known in tuple(_combiners):
-        combiner = known()
-        if combiner is not None:
-            combiner.settle()
+    for combiner in _alive():
+        combiner.settle()
 
 
 def _after_fork() -> None:
     # Whoever was at work is not in the child; what waited is worked off by the parent.
-    for known in tuple(_combiners):
-        combiner = known()
-        if combiner is not None:
-            combiner.begin_anew()
+    for combiner in _alive():
+        combiner.begin_anew()
+
+
+def _alive() -> list[Combiner]:
+    return [combiner for known in tuple(_combiners) if (combiner := known()) is not None]
 
 
 if hasattr(os, "register_at_fork"):

@@ -87,8 +87,8 @@ class ClientInstruments:
             details: what else is known of it, such as its phases.
             origin: the attributes that tell where it went.
         """
-        if not self._duration.is_read():
-            return  # 3 µs earlier than the SDK finds it out for each measurement
+        if not self.are_read():
+            return
         self._duration.record(nanoseconds / 1e9, outcome.series)
         if self._old_duration is not None:
             self._old_duration.record(nanoseconds / 1e6, outcome.old_series)

@@ -14,7 +14,6 @@ Value = str | int | float | bool
 # Beyond this bound, which only a great many classes of errors reach, they are made anew each time.
 _MAX_EXTENDED = 16
 
-
 # Of the SDK's releases from 1.39.0 on, the last one whose storage has been read. Even a patch release may change that,
 # as 1.45.2 did: what is newer, or no release, goes its own way.
 _LAST_READ = (1, 45, 2)
