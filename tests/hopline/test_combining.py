@@ -22,19 +22,14 @@ class TimeIsUp(BaseException):
 
 
 @pytest.fixture
-def striking():
-    """An event; once it is set, a signal's handler raises at any moment, and clears it."""
-    armed = threading.Event()
+def strike():
+    """Has a signal's handler raise once, a moment after the call."""
 
-    def strike(number, frame):
-        if armed.is_set():
-            armed.clear()
-            raise TimeIsUp
+    def struck(number, frame):
+        raise TimeIsUp
 
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    yield armed
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    before = signal.signal(signal.SIGALRM, struck)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.0005)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -203,13 +198,13 @@ def test_a_child_process_begins_anew(at_work):
 
 
 @pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
-def test_a_signals_exception_leaves_it_in_order(striking):
+def test_a_signals_exception_leaves_it_in_order(strike):
     done = []
     combiner = Combiner(done.append)
 
     for _ in range(200):
         with suppress(TimeIsUp):
-            striking.set()
+            strike()
             while True:
                 combiner.bring(0)
     done.clear()
