@@ -26,10 +26,9 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context, use_span
 
-from hopline.http import series
 from hopline.http.live import LiveCount
 from hopline.http.series import Series, recorder_of
-from tests.telemetry import points_of
+from tests.telemetry import known_release, points_of
 
 ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}
 DELTA = {Histogram: AggregationTemporality.DELTA}
@@ -59,12 +58,6 @@ def often_switched():
 
 def histogram_of(provider, name="duration"):
     return provider.get_meter("test").create_histogram(name, explicit_bucket_boundaries_advisory=[1, 10])
-
-
-known_release = pytest.mark.skipif(
-    not series._is_sdk_read(),
-    reason="the SDK is of a later release than those that have been read",
-)
 
 
 def points(reader, name="duration"):

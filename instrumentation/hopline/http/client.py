@@ -11,7 +11,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.metrics import _internal as metrics
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.trace import Span, Tracer, TracerProvider, get_current_span, get_tracer, get_tracer_provider
+from opentelemetry.trace import Span, SpanKind, TracerProvider, get_current_span, get_tracer, get_tracer_provider
 
 from hopline._version import __version__
 from hopline.context import completed
@@ -23,6 +23,7 @@ from hopline.http.headers import Headers, place, withdraw
 from hopline.http.injection import Injection
 from hopline.http.instruments import ClientInstruments
 from hopline.http.series import Value
+from hopline.http.spans import Spans, spans_of
 from hopline.request_id import HEADER
 
 _HEADER = HEADER.lower()
@@ -41,11 +42,11 @@ class ClientTelemetry:
     Attributes:
         active: the calls that have an attempt on the wire.
         destination: tells where a request for a URL goes.
-        tracer: makes the spans, once there is somebody to hear of them.
+        spans: makes the spans, once there is somebody to hear of them.
         instruments: the metric instruments, from then on.
     """
 
-    tracer: Tracer
+    spans: Spans
     instruments: ClientInstruments
 
     def __init__(
@@ -157,7 +158,8 @@ class ClientTelemetry:
             or self.config.response_hook is not None
         )
         if self._is_heard:
-            self.tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
+            tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
+            self.spans = spans_of(tracer, SpanKind.CLIENT)
             self.instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
         return self._is_heard
 

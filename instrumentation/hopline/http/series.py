@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram, Meter
 
+from hopline.http.sdk_releases import is_of_sdk
+
 Value = str | int | float | bool
 
 # Beyond this bound, which only a great many classes of errors reach, they are made anew each time.
 _MAX_EXTENDED = 16
-
-# Of the SDK's releases from 1.39.0 on, the last one whose storage has been read. Even a patch release may change that,
-# as 1.45.2 did: what is newer, or no release, goes its own way.
-_LAST_READ = (1, 45, 2)
 
 
 class Series(dict[str, Value]):
@@ -89,18 +86,11 @@ def counter(meter: Meter, name: str, unit: str, description: str) -> Recorder:
 def recorder_of(instrument: Histogram | Counter) -> Recorder:
     """The recorder for an instrument, of any implementation of the API."""
     plain = _Plain(instrument)
-    if type(instrument).__module__ != "opentelemetry.sdk.metrics._internal.instrument" or not _is_sdk_read():
+    if not is_of_sdk(instrument, "opentelemetry.sdk.metrics._internal.instrument"):
         return plain
     from hopline.http.sdk_storage import Shortcut, is_usual
 
     return Shortcut(instrument, plain) if is_usual(instrument) else plain
-
-
-def _is_sdk_read() -> bool:
-    from opentelemetry.sdk.version import __version__
-
-    release = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", __version__)
-    return release is not None and tuple(map(int, release.groups())) <= _LAST_READ
 
 
 class _Plain:

@@ -46,6 +46,7 @@ from hopline.http.server_attributes import (
 )
 from hopline.http.server_instruments import ServerInstruments
 from hopline.http.server_request import FieldGetter, ServerRequest
+from hopline.http.spans import spans_of
 
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
 CALL = "hopline.server.call"
@@ -67,7 +68,7 @@ class ServerTelemetry:
         active: the requests that are being served; connections, such as WebSockets, are not among them.
     """
 
-    __slots__ = ("_extraction", "_getter", "active", "config", "instruments", "interface", "operations", "tracer")
+    __slots__ = ("_extraction", "_getter", "active", "config", "instruments", "interface", "operations", "spans")
 
     def __init__(
         self,
@@ -79,7 +80,8 @@ class ServerTelemetry:
         name = f"hopline.{interface}"
         self.config = config
         self.operations = ServerOperations(config.words)
-        self.tracer = get_tracer(name, __version__, tracer_provider, schema_url=SCHEMA_URL)
+        tracer = get_tracer(name, __version__, tracer_provider, schema_url=SCHEMA_URL)
+        self.spans = spans_of(tracer, SpanKind.SERVER)
         meter = get_meter(name, __version__, meter_provider, schema_url=SCHEMA_URL)
         self.active: set[ServerCall] = set()
         self.instruments = ServerInstruments(meter, config, self._active_attributes)
@@ -179,9 +181,7 @@ class ServerCall:
         attributes[REQUEST_ID] = self._first_id = _request_id(context)
         if config.request_headers is not None:
             attributes.update(config.request_headers.of_fields(request.fields()))
-        self.span = span = telemetry.tracer.start_span(
-            self.operation.span_name, context, SpanKind.SERVER, attributes, start_time=self._start
-        )
+        self.span = span = telemetry.spans.start(self.operation.span_name, context, attributes, self._start)
         context = otel_context.set_value(CALL, self, set_span_in_context(span, context))
         if not self.operation.is_connection:
             telemetry.active.add(self)
@@ -241,7 +241,8 @@ class ServerCall:
         error_type = None if error is None else error_type_of(error)
         told = operation.outcome(Ending(self.status, self._request.version, route, error_type, outcome))
         if span.is_recording():
-            span.set_attributes({**told.span_attributes, **known({FUNCTION: self.function, **self._new_id()})})
+            more = known({FUNCTION: self.function, **self._new_id()})
+            self._telemetry.spans.add(span, {**told.span_attributes, **more})
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else description_of(error))
             if error is not None:

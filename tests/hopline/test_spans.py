@@ -1,0 +1,330 @@
+"""Spans whose attributes need no check: a processor gets what the SDK's own way would have given it."""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+
+import opentelemetry.attributes
+import opentelemetry.sdk.version
+import pytest
+from opentelemetry import trace as api
+from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    ProxyTracer,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+
+from hopline.http.spans import spans_of
+from tests.telemetry import Telemetry, known_release, points_of
+
+ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}
+MORE = {"status": 200, "version": "1.1"}
+ELSEWHERE = SpanContext(7, 8, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("vendor", "x")]))
+HERE = SpanContext(7, 9, is_remote=False, trace_flags=TraceFlags(0))
+RANDOM = SpanContext(7, 10, is_remote=True, trace_flags=TraceFlags(3))
+
+
+class Numbers(IdGenerator):
+    """Ids that are the same each time."""
+
+    def __init__(self, *, is_random=False):
+        self._ids = count(1)
+        self._is_random = is_random
+
+    def generate_span_id(self):
+        return next(self._ids)
+
+    def generate_trace_id(self):
+        return next(self._ids)
+
+    def is_trace_id_random(self):
+        return self._is_random
+
+
+class Adding(Sampler):
+    """Adds attributes of its own, and has a state of its own."""
+
+    def __init__(self, decision=Decision.RECORD_AND_SAMPLE, more=()):
+        self._decision = decision
+        self._more = dict(more)
+
+    def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None):
+        self.asked = (parent_context, trace_id, name, kind, attributes, tuple(links or ()), trace_state)
+        return SamplingResult(self._decision, attributes | self._more, TraceState([("sampled", "yes")]))
+
+    def get_description(self):
+        return "Adding"
+
+
+class Seen(SpanProcessor):
+    """What a processor sees of a span when it starts and when it ends."""
+
+    def __init__(self):
+        self.spans = []
+
+    def on_start(self, span, parent_context=None):
+        self.spans.append((told(span), parent_context))
+
+    def on_end(self, span):
+        self.spans.append(told(span))
+
+
+def told(span):
+    """All that a span of the SDK's has, but for its locks and what it belongs to."""
+    kept = {**vars(span)}
+    for name in ("_lock", "_span_processor", "_sampler", "_record_end_metrics", "_limits"):
+        kept.pop(name, None)
+    bounded = vars(kept.pop("_attributes"))
+    kept["attributes"] = {name: value for name, value in bounded.items() if name != "_lock"}
+    kept["events"], kept["links"] = list(kept.pop("_events")), [vars(link) for link in kept.pop("_links")]
+    return {name: str(value) if name in ("_instrumentation_info", "_status") else value for name, value in kept.items()}
+
+
+def both(attributes=ATTRIBUTES, more=MORE, parent=None, links=(), **settings):
+    """What a processor sees of one span that is made in our way, and of the same span made in the SDK's."""
+    context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+    seen = []
+    for is_ours in (True, False):
+        made = {name: make() if callable(make) else make for name, make in settings.items()}
+        provider = TracerProvider(**{"id_generator": Numbers(), "shutdown_on_exit": False, **made})
+        provider.add_span_processor(processor := Seen())
+        tracer = provider.get_tracer("test", "1", schema_url="https://example.com/1")
+        if is_ours:
+            spans = spans_of(tracer, SpanKind.CLIENT)
+            span = spans.start("GET", context, attributes, 5, links)
+            spans.add(span, more)
+        else:
+            span = tracer.start_span("GET", context, SpanKind.CLIENT, attributes, links, 5)
+            span.set_attributes(more)
+        span.end(6)
+        resource = provider.resource
+        seen.append((span.get_span_context(), [_without(resource, one) for one in processor.spans]))
+    return seen
+
+
+def _without(resource, one):
+    told, *context = one if isinstance(one, tuple) else (one,)
+    assert told.pop("_resource") is resource
+    return told, context
+
+
+@pytest.mark.parametrize("parent", [None, ELSEWHERE, HERE, RANDOM], ids=["none", "remote", "local", "random"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sampler": ALWAYS_ON},
+        {"sampler": ALWAYS_OFF},
+        {"sampler": ParentBased(ALWAYS_ON)},
+        {"sampler": Adding(more={"sampled.by": "us"})},
+        {"sampler": Adding(Decision.RECORD_ONLY)},
+        {"sampler": Adding(Decision.DROP)},
+        {"id_generator": lambda: Numbers(is_random=True)},
+    ],
+    ids=["default", "on", "off", "by parent", "adding", "recorded only", "dropped", "random"],
+)
+def test_a_span_is_what_the_sdk_would_have_made(settings, parent):
+    ours, theirs = both(parent=parent, **settings)
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "value", ["", None, (1, 2), ["a", "b"], b"bytes", object, {"a": 1}, [1, "mixed"]], ids=lambda value: str(value)[:9]
+)
+@pytest.mark.parametrize("when", ["attributes", "more"])
+def test_a_value_is_what_the_sdk_would_have_made_of_it(when, value):
+    ours, theirs = both(**{when: {"odd": value, "after": 1}})
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["", 17, None, b"name"])
+def test_a_name_that_a_sampler_adds_is_what_the_sdk_would_have_made_of_it(name):
+    ours, theirs = both(sampler=Adding(more={name: "value"}))
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        SpanLimits(max_span_attributes=0),
+        SpanLimits(max_span_attributes=3),
+        SpanLimits(max_span_attributes=5),
+        SpanLimits(max_span_attributes=6),
+        SpanLimits(max_span_attributes=SpanLimits.UNSET),
+        SpanLimits(max_span_attribute_length=2),
+        SpanLimits(max_attribute_length=2),
+        SpanLimits(max_links=0),
+    ],
+    ids=["none", "fewer", "one too few", "just enough", "no limit", "short", "all short", "no links"],
+)
+def test_the_providers_limits_hold(limits):
+    ours, theirs = both(span_limits=limits, links=(Link(HERE),))
+
+    assert ours == theirs
+
+
+def test_a_span_has_the_links_that_it_is_given():
+    ours, theirs = both(links=(Link(HERE), Link(ELSEWHERE, {"why": "resend"})))
+
+    assert ours == theirs
+
+
+def test_a_sampler_is_asked_what_the_sdk_asks_it():
+    sampler, context = Adding(), set_span_in_context(NonRecordingSpan(HERE), Context())
+    tracer = TracerProvider(sampler, shutdown_on_exit=False).get_tracer("test")
+
+    spans_of(tracer, SpanKind.SERVER).start("GET", context, ATTRIBUTES, 5, (link := Link(ELSEWHERE),))
+    asked = sampler.asked
+    tracer.start_span("GET", context, SpanKind.SERVER, ATTRIBUTES, (link,), 5)
+
+    assert asked == sampler.asked
+
+
+@pytest.mark.skipif(not hasattr(Tracer, "_is_enabled"), reason="tracers can be disabled from 1.40 on")
+def test_a_disabled_tracer_starts_no_span(monkeypatch):
+    telemetry = Telemetry()
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    monkeypatch.setattr(Tracer, "_is_enabled", lambda self: False)
+
+    spans_of(telemetry.tracer, SpanKind.CLIENT).start("GET", Context(), ATTRIBUTES, 5).end()
+    spans.start("GET", Context(), ATTRIBUTES, 5).end()
+
+    assert telemetry.spans == []
+
+
+@pytest.mark.skipif(not hasattr(Tracer, "_is_enabled"), reason="the SDK counts its spans from 1.40 on")
+def test_the_sdk_counts_these_spans_too(monkeypatch):
+    monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
+    reader = InMemoryMetricReader()
+    telemetry = Telemetry(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+
+    spans.start("GET", Context(), ATTRIBUTES, 5).end()
+    spans.start("GET", Context(), ATTRIBUTES, 5)
+
+    assert [point.value for point in points_of(reader, "otel.sdk.span.started")] == [2]
+    assert [point.value for point in points_of(reader, "otel.sdk.span.live")] == [1]
+
+
+def test_a_span_that_has_ended_gets_no_more_attributes(telemetry):
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    span = spans.start("GET", Context(), ATTRIBUTES, 5)
+    span.end(6)
+
+    spans.add(span, MORE)
+
+    assert telemetry.span.attributes == ATTRIBUTES
+
+
+def test_attributes_that_somebody_else_sets_stay(telemetry):
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    span = spans.start("GET", Context(), ATTRIBUTES, 5)
+
+    span.set_attribute("mine", "yes")
+    span.set_attribute("port", 81)
+    spans.add(span, MORE)
+    span.set_attribute("status", 201)
+    span.end()
+
+    assert telemetry.span.attributes == {**ATTRIBUTES, **MORE, "mine": "yes", "port": 81, "status": 201}
+
+
+def test_what_is_handed_over_stays_the_callers(telemetry):
+    spans, attributes = spans_of(telemetry.tracer, SpanKind.CLIENT), dict(ATTRIBUTES)
+    span = spans.start("GET", Context(), attributes, 5)
+
+    spans.add(span, MORE)
+    attributes["changed"] = "later"
+    span.end()
+
+    assert telemetry.span.attributes == {**ATTRIBUTES, **MORE}
+    assert attributes == {**ATTRIBUTES, "changed": "later"}
+
+
+def test_a_patch_of_the_tracers_method_is_called_at_once(telemetry, monkeypatch):
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    own = Tracer.start_span
+
+    monkeypatch.setattr(Tracer, "start_span", lambda self, name, *told: own(self, f"patched {name}", *told))
+    spans.start("GET", Context(), ATTRIBUTES, 5).end()
+
+    assert telemetry.span.name == "patched GET"
+
+
+def test_a_tracer_with_a_method_of_its_own_is_asked(telemetry):
+    tracer = telemetry.tracer
+    own = tracer.start_span
+    tracer.start_span = lambda name, *told: own(f"patched {name}", *told)
+
+    spans_of(tracer, SpanKind.CLIENT).start("GET", Context(), ATTRIBUTES, 5).end()
+
+    assert telemetry.span.name == "patched GET"
+
+
+def test_a_patch_of_the_spans_method_is_called_at_once(telemetry, monkeypatch):
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    span = spans.start("GET", Context(), ATTRIBUTES, 5)
+    own = Span.set_attributes
+
+    monkeypatch.setattr(Span, "set_attributes", lambda self, told: own(self, dict.fromkeys(told, "hidden")))
+    spans.add(span, MORE)
+    span.end()
+
+    assert telemetry.span.attributes == {**ATTRIBUTES, "status": "hidden", "version": "hidden"}
+
+
+@known_release
+def test_what_is_clean_is_not_cleaned(telemetry, monkeypatch):
+    cleaned = []
+    for name in [name for name in vars(opentelemetry.attributes) if name.startswith("_clean")]:
+        monkeypatch.setattr(opentelemetry.attributes, name, lambda *told: cleaned.append(told))
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+
+    spans.add(spans.start("GET", Context(), ATTRIBUTES, 5), MORE)
+
+    assert cleaned == []
+
+
+@pytest.mark.parametrize("release", ["1.45.999", "1.46.0", "unknown"])
+def test_a_release_of_the_sdk_that_nobody_has_read_goes_its_own_way(telemetry, monkeypatch, release):
+    monkeypatch.setattr(opentelemetry.sdk.version, "__version__", release)
+    monkeypatch.setitem(sys.modules, "hopline.http.sdk_spans", None)  # it may not be possible to import it, either
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+
+    span = spans.start("GET", Context(), ATTRIBUTES, 5)
+    spans.add(span, MORE)
+    span.end()
+
+    assert telemetry.span.attributes == {**ATTRIBUTES, **MORE}
+
+
+def test_a_stand_in_hands_over_once_there_is_a_provider(telemetry, monkeypatch):
+    monkeypatch.setattr(api, "_TRACER_PROVIDER", None)
+    spans = spans_of(ProxyTracer("test"), SpanKind.CLIENT)
+    spans.start("before", Context(), ATTRIBUTES, 5).end()
+
+    monkeypatch.setattr(api, "_TRACER_PROVIDER", telemetry.tracer_provider)
+    for name in ("first", "second"):
+        span = spans.start(name, Context(), ATTRIBUTES, 5)
+        spans.add(span, MORE)
+        span.end()
+
+    assert [(span.name, span.attributes) for span in telemetry.spans] == [
+        ("first", {**ATTRIBUTES, **MORE}),
+        ("second", {**ATTRIBUTES, **MORE}),
+    ]
