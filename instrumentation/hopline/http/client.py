@@ -146,9 +146,23 @@ class ClientTelemetry:
             self.instruments.close()
 
     def _listen(self) -> bool:
-        """Whether there is by now somebody to hear: a provider, or a hook; if so, make what is told to them."""
+        """Whether there is by now somebody to hear; if so, make what is told to them."""
+        if not self._has_hearer():
+            return False
         tracers, meters = self._providers
-        self._is_heard = (
+        spans = spans_of(get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL), SpanKind.CLIENT)
+        instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
+        # Of threads that come here at once all go on with what one of them has made.
+        self.spans, self.instruments = vars(self).setdefault("_heard", (spans, instruments))
+        if self.instruments is not instruments:
+            instruments.close()
+        self._is_heard = True  # last: from here on other threads do not come here
+        return True
+
+    def _has_hearer(self) -> bool:
+        """Whether there is a provider, or a hook."""
+        tracers, meters = self._providers
+        return (
             tracers is not None
             or meters is not None
             # What the API's own functions return; they look into the environment each time, 2 µs for the two of them.
@@ -157,11 +171,6 @@ class ClientTelemetry:
             or self.config.request_hook is not None
             or self.config.response_hook is not None
         )
-        if self._is_heard:
-            tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
-            self.spans = spans_of(tracer, SpanKind.CLIENT)
-            self.instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
-        return self._is_heard
 
     def _active_attributes(self) -> list[Mapping[str, Value]]:
         return [call.operation.metric_attributes for call in list(self.active)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 import requests
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
+from hopline._guard import stopped_errors
+from hopline.http.instruments import ClientInstruments
 from tests.loopback import Answer
 
 DURATION = "http.client.request.duration"
@@ -339,6 +342,32 @@ def test_a_provider_that_is_set_later_hears_from_then_on(run_python, server):
     )
 
     assert output == f"['{server.url}/after']\n"
+
+
+def test_threads_that_make_the_first_requests_at_once_are_all_told_of(instrument, telemetry, server, monkeypatch):
+    begun, over, arrive = [], threading.Event(), threading.Event()
+    make = ClientInstruments.__init__
+
+    def make_slowly(self, *arguments):
+        begun.append(threading.current_thread())
+        arrive.set()
+        if len(begun) == 1:
+            over.wait(2)  # for the other thread, which comes in the midst of this
+        make(self, *arguments)
+
+    monkeypatch.setattr(ClientInstruments, "__init__", make_slowly)
+    instrument()
+
+    slow = threading.Thread(target=requests.get, args=(server.url,))
+    slow.start()
+    arrive.wait()
+    requests.get(server.url)
+    over.set()
+    slow.join()
+
+    assert len(telemetry.spans) == 2
+    assert telemetry.point(DURATION).count == 2
+    assert stopped_errors() == {}
 
 
 def test_a_measurement_leads_to_the_trace_of_the_caller(instrument, telemetry, server):
