@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
@@ -26,6 +27,7 @@ class Instrumentation:
         self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
         self._any_session = False
         self._default: ref[ClientTelemetry] | None = None
+        self._sharing = RLock()
         self._streams = Streams()
         self._patches = (
             *Sending(self._setup_of, self._streams).patches,
@@ -61,11 +63,13 @@ class Instrumentation:
         """What sessions are told to that are set up without a word about it: as all are, or else as all would be."""
         if self._for_all is not None and self._for_all.telemetry is not None:
             return self._for_all.telemetry
-        # Shared by those sessions, and read anew when there has been none for a while.
-        telemetry = None if self._default is None else self._default()
-        if telemetry is None:
-            telemetry = make_telemetry({})
-            self._default = ref(telemetry)
+        # Shared by those sessions, which may be set up in several threads at once, or each would have metrics of its
+        # own by the same names; and read anew when there has been none for a while.
+        with self._sharing:
+            telemetry = None if self._default is None else self._default()
+            if telemetry is None:
+                telemetry = make_telemetry({})
+                self._default = ref(telemetry)
         return telemetry
 
     def _redirect_followers(self, telemetry: ClientTelemetry) -> None:

@@ -270,6 +270,31 @@ def test_sessions_set_up_without_a_word_share_what_they_are_told_to(telemetry, s
     assert len(sessions) == 3
 
 
+def test_sessions_that_threads_set_up_at_once_share_what_they_are_told_to(monkeypatch):
+    made, begun, over = [], threading.Event(), threading.Event()
+
+    def make_slowly(*arguments):
+        made.append(arguments)
+        begun.set()
+        if len(made) == 1:
+            over.wait(0.5)  # for the other thread, should it not wait for this one
+        return ClientTelemetry(*arguments)
+
+    monkeypatch.setattr("hopline.requests._instrumentation.ClientTelemetry", make_slowly)
+    monkeypatch.setattr(instrumentation, "_default", None)  # which sessions of other tests may still hold
+    sessions = []
+
+    first = threading.Thread(target=lambda: sessions.append(get_session()))
+    first.start()
+    begun.wait()
+    sessions.append(in_a_thread(get_session))
+    over.set()
+    first.join()
+
+    assert len(made) == 1
+    assert len(sessions) == 2
+
+
 STATSD = """
 import sys
 import hopline, requests
