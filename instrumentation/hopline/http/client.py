@@ -62,6 +62,7 @@ class ClientTelemetry:
         self._providers = tracer_provider, meter_provider
         get_tracer_provider(), get_meter_provider()  # which load those that the environment names
         self._is_heard = False
+        self._made: dict[str, tuple[Spans, ClientInstruments]] = {}
         self.destination = Destinations(config.rules).of
         self._injection: Injection | None = None
 
@@ -153,7 +154,7 @@ class ClientTelemetry:
         spans = spans_of(get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL), SpanKind.CLIENT)
         instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
         # Of threads that come here at once all go on with what one of them has made.
-        self.spans, self.instruments = vars(self).setdefault("_heard", (spans, instruments))
+        self.spans, self.instruments = self._made.setdefault(self._scope, (spans, instruments))
         if self.instruments is not instruments:
             instruments.close()
         self._is_heard = True  # last: from here on other threads do not come here
