@@ -57,7 +57,7 @@ class Bodies:
             size: the bytes of it that were read from the wire.
             ending: ``CONSUMED``, ``CLOSED``, ``ABANDONED``, or the type of the error that ended it.
         """
-        series = body.attributes.extended(OUTCOME, ending)
+        series = body.series.extended(OUTCOME, ending)
         self._duration.record((perf_counter_ns() - body.started) / 1e9, series)
         self._size.record(size, series)
 
@@ -66,12 +66,12 @@ class Body:
     """One streamed body, from the header on.
 
     Attributes:
-        attributes: those of the request's duration.
+        series: that of the request's duration.
         started: when the header had arrived, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("attributes", "started")
+    __slots__ = ("series", "started")
 
-    def __init__(self, attributes: Series) -> None:
-        self.attributes = attributes
+    def __init__(self, series: Series) -> None:
+        self.series = series
         self.started = perf_counter_ns()
