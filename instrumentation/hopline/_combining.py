@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, get_ident
 from time import sleep
 from typing import Any
 from weakref import ref
@@ -16,6 +17,9 @@ from hopline._guard import guard
 # to bring takes a tenth of what the work takes.
 _MANY = 100
 _PAUSE = 0.0005
+
+# How long a fork waits for the thread that is at work, in seconds.
+_PATIENCE = 0.1
 
 
 class Combiner:
@@ -45,6 +49,8 @@ class Combiner:
         """Have the function called with ``arguments``: now, or in a moment by the thread that is at work."""
         waiting, at_work = self._waiting, self._at_work
         waiting.append(arguments)
+        if _collecting and get_ident() in _collecting:
+            return  # a finalizer's, maybe within one of the SDK's locks, which this thread cannot wait for
         # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
         # exception comes between its lock and its block; what a signal's handler brings finds its own thread at work.
         while waiting and not at_work.locked():
@@ -65,6 +71,16 @@ class Combiner:
 
 _combiners: list[ref[Combiner]] = []
 
+# The threads in which garbage is being collected: one at a time.
+_collecting: set[int] = set()
+
+
+def _note_collecting(phase: str, _: object) -> None:
+    (_collecting.add if phase == "start" else _collecting.discard)(get_ident())
+
+
+gc.callbacks.append(_note_collecting)
+
 
 def settle_all() -> None:
     """Have all that waits anywhere worked off before this returns."""
@@ -72,8 +88,23 @@ def settle_all() -> None:
         combiner.settle()
 
 
-def _after_fork() -> None:
-    # Whoever was at work is not in the child; what waited is worked off by the parent.
+# By the thread that forks, where nobody is at work meanwhile: in the child he would be gone, with the SDK's lock shut.
+_stopped: dict[int, list[Lock]] = {}
+
+
+def _before_fork() -> None:
+    locks = [combiner._at_work for combiner in _alive()]
+    _stopped[get_ident()] = [lock for lock in locks if lock.acquire(timeout=_PATIENCE)]
+
+
+def _after_fork_in_parent() -> None:
+    for lock in _stopped.pop(get_ident()):
+        lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _stopped.clear()
+    # What waited is worked off by the parent.
     for combiner in _alive():
         combiner.begin_anew()
 
@@ -83,4 +114,4 @@ def _alive() -> list[Combiner]:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

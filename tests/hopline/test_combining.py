@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -95,6 +96,9 @@ def test_what_comes_after_the_last_look_is_worked_off_too():
             self.late = [2]
 
         def locked(self):
+            return False
+
+        def acquire(self, timeout):
             return False
 
         def __enter__(self):
@@ -195,6 +199,51 @@ def test_a_child_process_begins_anew(at_work):
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_waits_for_the_thread_that_is_at_work(monkeypatch):
+    monkeypatch.setattr(_combining, "_PATIENCE", PATIENCE)
+    theirs, arrived, go_on = threading.Lock(), threading.Event(), threading.Event()
+
+    def work():
+        with theirs:
+            arrived.set()
+            go_on.wait(PATIENCE)
+
+    combiner = Combiner(work)
+    thread = threading.Thread(target=combiner.bring)
+    thread.start()
+    arrived.wait(PATIENCE)
+    threading.Timer(0.05, go_on.set).start()
+
+    child = os.fork()
+    if child == 0:
+        os._exit(1 if theirs.locked() else 0)
+    _, status = os.waitpid(child, 0)
+    thread.join(PATIENCE)
+    combiner.bring()
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert not combiner._waiting
+
+
+def test_what_a_finalizer_brings_while_garbage_is_collected_is_left_to_the_next():
+    done = []
+    combiner = Combiner(done.append)
+
+    class Dropped:
+        def __del__(self):
+            combiner.bring("dropped")
+            done.append("collected")
+
+    dropped = Dropped()
+    dropped.itself = dropped
+    del dropped
+    gc.collect()
+    combiner.bring("next")
+
+    assert done == ["collected", "dropped", "next"]
 
 
 @pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
