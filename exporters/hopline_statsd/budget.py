@@ -68,20 +68,28 @@ class NameBudget:
                     self._seen[rule, field].add(value)
                 self._names.add(name)
                 return name
-            return self._merged(rule, dict(values), render)
+            name, given_up = self._merged(rule, dict(values), render)
+        # Without the lock: a logging handler may end spans of its own, and wait for the thread that does.
+        for field, value in given_up:
+            self._warn(rule, field, value)
+        return name
 
-    def _merged(self, rule: str, values: dict[Field, str], render: Callable[[Values], Series]) -> Series:
+    def _merged(
+        self, rule: str, values: dict[Field, str], render: Callable[[Values], Series]
+    ) -> tuple[Series, list[tuple[Field, str]]]:
+        """The name with as many values as the budget allows, and those that it does not."""
         left = set(values)
+        given_up: list[tuple[Field, str]] = []
         while left:
             widest = max(left, key=lambda field: (len(self._seen[rule, field]), field.names))
             left.remove(widest)
-            self._warn(rule, widest, values[widest])
+            given_up.append((widest, values[widest]))
             values[widest] = OTHER
             name = render(values)
             if name in self._names or len(self._names) < self._limit - len(self._rules):
                 break
         self._names.add(name)
-        return name
+        return name, given_up
 
     def _warn(self, rule: str, field: Field, value: str) -> None:
         if (rule, field) in self._warned:

@@ -33,6 +33,9 @@ _LAST_RETRY = 10.0
 _LOCK_TIMEOUT = 1.0
 _OVERLOAD_TIMEOUT = 0.1
 
+# Had only in a child that Python was not told of, by the thread that notices.
+_beginning = threading.RLock()
+
 
 class Sender:
     """Takes lines from any thread, and sends them in packets.
@@ -63,7 +66,6 @@ class Sender:
             was_told: Whether Python was told of the fork, and so took care of its own locks. Where it was
                 not, a thread may never get to run.
         """
-        self._pid = os.getpid()
         self._may_start_thread = was_told
         del self.entries[: len(self.entries) - keep]
         self.room[0] = 0
@@ -76,6 +78,12 @@ class Sender:
         self._retry_delay, self._retry_at = 0.0, 0.0
         self._looked_up_at, self._refusals = float("-inf"), 0
         self._flusher: Flusher | Unaided | None = None
+        self._pid = os.getpid()  # last: from here on other threads go on
+
+    def _begin_untold(self, keep: int) -> None:
+        with _beginning:
+            if self._pid != os.getpid():
+                self.begin_anew(keep, was_told=False)
 
     def put(self, template: bytes, value: object) -> None:
         """Add one line.
@@ -96,8 +104,10 @@ class Sender:
             added: How many entries the caller has just added.
         """
         if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
-            self.begin_anew(added, was_told=False)
+            self._begin_untold(added)
         if not self._lock.acquire(False) and not self._waited_for_lock():
+            if self.room[0] == 0 and self._flusher is not None:
+                self._flusher.work()  # who has the lock may be looking at numbers only, and the next line far
             return
         try:
             self._holder = threading.get_ident()
@@ -130,7 +140,7 @@ class Sender:
             Whether all of it was handed to the system.
         """
         if self._pid != os.getpid():
-            self.begin_anew(was_told=False)
+            self._begin_untold(0)
         deadline = time.monotonic() + timeout
         if self._send_all(timeout):
             return True

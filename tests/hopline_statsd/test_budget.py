@@ -1,3 +1,6 @@
+import logging
+import threading
+
 import pytest
 
 from hopline_statsd.rules import Naming, Rule, RuleSet
@@ -23,6 +26,31 @@ def test_a_process_makes_no_more_names_than_allowed_and_warns_once(make_processo
     (warning,) = caplog.records
     assert "OTEL_EXPORTER_STATSD_MAX_NAMES" in warning.getMessage()
     assert "{host} of rule 'http.client'" in warning.getMessage()
+
+
+def test_a_logging_handler_may_wait_for_spans_of_other_threads(make_processor):
+    processor = make_processor(max_names=10)
+    waited = []
+
+    class Sending(logging.Handler):
+        def emit(self, record):
+            # Of another service, for which the name is looked up anew.
+            span = {**CALL, "server.address": "h0"}
+            thread = threading.Thread(target=end_span, args=(processor, span), kwargs={"service": "logs"}, daemon=True)
+            thread.start()
+            thread.join(5)
+            waited.append(thread.is_alive())
+
+    handler = Sending()
+    logging.getLogger("hopline_statsd").addHandler(handler)
+    try:
+        for number in range(20):
+            end_span(processor, {**CALL, "server.address": f"h{number}"})
+    finally:
+        logging.getLogger("hopline_statsd").removeHandler(handler)
+
+    assert waited
+    assert not any(waited)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 10])

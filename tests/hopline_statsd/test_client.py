@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from hopline_statsd.listener import StatsdListener
+from hopline_statsd.packets import Packets
 
 
 def sent(client, listener, count):
@@ -31,6 +32,29 @@ def test_each_kind_of_metric_is_written_as_statsd_servers_read_it(make_client, l
         "my.prefix.a.b:3.000|ms",
         "my.prefix.a.b:4.000|ms",
     ]
+
+
+def test_a_line_that_comes_while_the_client_is_asked_for_its_counts_is_sent_in_time(make_client, listener, monkeypatch):
+    client, asked, go_on = make_client(flush_interval=0.05), threading.Event(), threading.Event()
+    count = Packets.sent_lines
+
+    def count_slowly(self):
+        asked.set()
+        go_on.wait(30)
+        return count(self)
+
+    client.timing("first", 1)
+    assert listener.wait_for(1)
+    client.flush()
+    monkeypatch.setattr(Packets, "sent_lines", count_slowly)
+    asking = threading.Thread(target=client.stats)
+    asking.start()
+    asked.wait(30)
+    client.increment("alone")
+    go_on.set()
+    asking.join(30)
+
+    assert listener.wait_for(2)
 
 
 @pytest.mark.parametrize("dialect", ["plain", "dogstatsd", "graphite"])
