@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
 from logging import getLogger
 from types import ModuleType
 from typing import Any
@@ -38,11 +40,16 @@ class Patch:
         # Its truth says whether the installed wrapper is on. A list, for wrapt tests that without calling Python.
         self._switch: list[bool] = []
 
+    @property
+    def is_applied(self) -> bool:
+        """Whether it is, or will be when its module is imported."""
+        return self._applied
+
     def apply(self) -> None:
         """Patch the module, now or when it is imported. Applied twice, it is still one layer."""
         self._applied = True
         if self._module in sys.modules:
-            self._install(sys.modules[self._module])
+            self._install(_completed(sys.modules[self._module]))
         elif not self._waiting:
             self._waiting = True
             wrapt.register_post_import_hook(self._imported, self._module)
@@ -70,7 +77,7 @@ class Patch:
         try:
             parent, attribute, current = wrapt.resolve_path(module, self._path)
         except AttributeError:
-            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            if _is_initializing(module):
                 _half_imported.append(self)
                 return
             _logger.debug("%s has no %s: what it would tell is not told", self._module, self._path)
@@ -87,11 +94,26 @@ class Patch:
 
 def apply_again() -> None:
     """Apply the patches that have found their module half imported; called when an import is over."""
-    patches = _half_imported[:]
-    del _half_imported[: len(patches)]
+    patches: list[Patch] = []
+    with suppress(IndexError):
+        while True:
+            patches.append(_half_imported.pop(0))
     for patch in patches:
         if patch._applied:
             patch.apply()
+
+
+def _completed(module: ModuleType) -> ModuleType:
+    """``module``; where another thread is importing it, once it has."""
+    if not _is_initializing(module):
+        return module
+    with suppress(ImportError):
+        import_module(module.__name__)  # in the thread itself that is importing it this returns at once
+    return module
+
+
+def _is_initializing(module: ModuleType) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _stands_on(function: object, layer: object) -> bool:

@@ -7,13 +7,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from logging import getLogger
 from math import isfinite
-from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context as OtelContext
 
+from hopline._locks import lasting_lock
 from hopline.deadline import Deadline
 from hopline.request_id import is_valid, new_root
 
@@ -33,6 +33,10 @@ class Total(NamedTuple):
     """How long it took altogether, in milliseconds."""
 
 
+# One for all: what is done with it takes a microsecond.
+_adding = lasting_lock()
+
+
 class Scope:
     """The identity of one request or job: every version of its state has the same scope, in every thread and task.
 
@@ -43,14 +47,13 @@ class Scope:
         ended: whether the application has cleared it.
     """
 
-    __slots__ = ("_adding", "_totals", "ended", "extracted", "lineage")
+    __slots__ = ("_totals", "ended", "extracted", "lineage")
 
     def __init__(self, *, extracted: bool = False, within: Scope | None = None) -> None:
         self.extracted: bool = extracted if within is None else within.extracted
         self.lineage: object = object() if within is None else within.lineage
         self.ended = False
         self._totals: dict[str, Total] = {}
-        self._adding = Lock()
 
     def track(self, kind: str, ms: float) -> None:
         """Add one piece of work to the total of its kind; past 64 kinds, to the kind ``other``.
@@ -60,7 +63,7 @@ class Scope:
         """
         if ms < 0 or not isfinite(ms):
             raise ValueError(f"{ms!r} is not a duration in milliseconds")
-        with self._adding:
+        with _adding:
             if kind not in self._totals and len(self._totals) >= _MAX_KINDS:
                 kind = "other"
             times, total = self._totals.get(kind, (0, 0.0))
@@ -68,7 +71,7 @@ class Scope:
 
     def totals(self) -> dict[str, Total]:
         """The totals so far, by kind."""
-        with self._adding:
+        with _adding:
             return dict(self._totals)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from os import environ
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -28,6 +27,8 @@ from opentelemetry.sdk.metrics.view import Aggregation, ExponentialBucketHistogr
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from hopline._locks import lasting_lock
+
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
     from opentelemetry.sdk._logs.export import LogRecordExportResult
@@ -41,18 +42,23 @@ _DELTA: dict[str, tuple[type, ...]] = {
 }
 
 
+# How long a fork waits for an exporter that is being made, in seconds: what is half imported stays so in the child.
+_PATIENCE = 5.0
+
+
 class _Deferred:
     """One exporter that is made when it is first used."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module = f"{_PACKAGE}.{module}"
         self._name = name
-        self._making = Lock()
+        self._making = lasting_lock(_PATIENCE)
         self.made: Any = None
 
     def get(self) -> Any:
         with self._making:
             if self.made is None:
+                import_module("netrc")  # which requests imports with its first request: a fork may come in between
                 self.made = getattr(import_module(self._module), self._name)()
             return self.made
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+from hopline._locks import lasting_lock
 from hopline.hosts import HostGlobs, host_names
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -106,6 +106,10 @@ class Destination:
         return next((each.template for each in self.templates if each.match(path)), None)
 
 
+# One for all, of any client: it is had for a moment, when something is new.
+_adding = lasting_lock()
+
+
 class Destinations:
     """The destinations met so far, by origin: one dictionary look-up for each that was met before. Bounded.
 
@@ -113,13 +117,12 @@ class Destinations:
         rules: what the configuration says about them.
     """
 
-    __slots__ = ("_adding", "_by_origin", "_names_version", "_rules")
+    __slots__ = ("_by_origin", "_names_version", "_rules")
 
     def __init__(self, rules: DestinationRules) -> None:
         self._rules = rules
         self._by_origin: dict[str, Destination] = {}
         self._names_version = host_names.version
-        self._adding = Lock()
 
     def of(self, url: str) -> Destination:
         """The destination of ``url``; for one that cannot be parsed, a destination without a host."""
@@ -131,15 +134,18 @@ class Destinations:
         return self._by_origin.get(origin) or self._met(origin)
 
     def _met(self, origin: str) -> Destination:
+        version = host_names.version
         key, destination = self._parse(origin)
-        with self._adding:
+        with _adding:
+            if host_names.version != version:
+                return destination  # a host got its name meanwhile: not to be kept
             known = self._by_origin.setdefault(key, destination)
             if len(self._by_origin) > _MAX_ORIGINS:
                 del self._by_origin[next(iter(self._by_origin))]
         return known
 
     def _forget(self) -> None:
-        with self._adding:
+        with _adding:
             self._names_version = host_names.version
             self._by_origin.clear()
 

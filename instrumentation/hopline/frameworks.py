@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from hopline._guard import guard
+from hopline._locks import lasting_lock
 from hopline._patch import Patch
 
 _DJANGO_MATCH = "hopline.django.match"
@@ -34,6 +35,7 @@ class Following:
 
     def __init__(self) -> None:
         self._followers = 0
+        self._changing = lasting_lock()
         self._patches = (
             Patch("django.core.handlers.base", "BaseHandler.resolve_request", _resolve_request),
             Patch("starlette.routing", "Route.handle", _handle_route),
@@ -43,16 +45,18 @@ class Following:
 
     def begin(self) -> None:
         """Follow the frameworks that are or will be imported."""
-        self._followers += 1
-        for patch in self._patches:
-            patch.apply()
+        with self._changing:
+            self._followers += 1
+            for patch in self._patches:
+                patch.apply()
 
     def end(self) -> None:
         """Follow no longer; the last one to say so removes the patches."""
-        self._followers -= 1
-        if self._followers == 0:
-            for patch in self._patches:
-                patch.remove()
+        with self._changing:
+            self._followers -= 1
+            if self._followers == 0:
+                for patch in self._patches:
+                    patch.remove()
 
 
 def view_of_environ(environ: Mapping[str, Any]) -> View:

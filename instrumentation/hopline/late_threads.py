@@ -120,6 +120,8 @@ class LateThreads:
             return
         thread.join = partial(self._join, thread)  # type: ignore[method-assign]
         self._waiting.append(thread)
+        if not self._start.is_applied:
+            self.begin()  # those that waited have begun meanwhile
 
     def _join(self, thread: Thread, timeout: float | None = None) -> None:
         # A thread that has not begun cannot be waited for.

@@ -6,6 +6,7 @@ import pytest
 
 from hopline import destinations
 from hopline.destinations import DestinationRules, Destinations, UrlTemplate
+from hopline.hosts import register_host_name
 
 
 @pytest.fixture
@@ -43,6 +44,21 @@ def test_one_origin_is_one_destination(of):
     assert of("http://example.com/a") is of("http://example.com/b?c")
     assert of("http://me:secret@example.com/") is of("http://you:other@example.com/")
     assert of("http://example.com/") is not of("https://example.com/")
+
+
+def test_a_name_that_a_host_gets_while_it_is_first_met_is_told_from_the_next_time_on(monkeypatch):
+    met, make = Destinations(DestinationRules()), destinations.Destination.__init__
+
+    def make_while_it_is_named(self, *arguments):
+        make(self, *arguments)
+        monkeypatch.undo()
+        register_host_name("10.0.0.7", "billing")
+        met.of("http://example.com/")  # another thread's, which sees that there are new names
+
+    monkeypatch.setattr(destinations.Destination, "__init__", make_while_it_is_named)
+    met.of("http://10.0.0.7/")
+
+    assert met.of("http://10.0.0.7/").name == "billing"
 
 
 def test_credentials_and_queries_are_not_kept():

@@ -31,6 +31,22 @@ def test_a_thread_of_the_sdk_waits(held):
     assert not is_begun()
 
 
+def test_a_thread_that_comes_while_those_that_wait_begin_does_not_wait(held, monkeypatch):
+    late, _ = held
+    begun, make = threading.Event(), late_threads.partial
+
+    def make_while_they_begin(*arguments):
+        made = make(*arguments)
+        late.begin()
+        return made
+
+    monkeypatch.setattr(late_threads, "partial", make_while_they_begin)
+    threading.Thread(target=begun.set, name="OtelLast").start()
+    monkeypatch.undo()
+
+    assert begun.wait(10)
+
+
 def test_other_threads_do_not():
     with LateThreads():
         thread = threading.Thread(target=int)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -30,6 +32,29 @@ def module(monkeypatch):
 
 def shouting(wrapped, instance, args, kwargs):
     return wrapped(*args, **kwargs).upper()
+
+
+def test_a_module_that_another_thread_is_importing_is_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(
+        "import tests.hopline.half_way as half_way\n"
+        "half_way.reached.set()\n"
+        "half_way.go_on.wait(30)\n"
+        "def function():\n"
+        "    return 'function'\n"
+    )
+    half_way = ModuleType("tests.hopline.half_way")
+    half_way.reached, half_way.go_on = threading.Event(), threading.Event()
+    monkeypatch.setitem(sys.modules, "tests.hopline.half_way", half_way)
+    monkeypatch.syspath_prepend(tmp_path)
+    importing = threading.Thread(target=import_module, args=("slow_to_import",))
+    importing.start()
+    half_way.reached.wait(30)
+    threading.Timer(0.05, half_way.go_on.set).start()
+
+    Patch("slow_to_import", "function", shouting).apply()
+    importing.join(30)
+
+    assert sys.modules.pop("slow_to_import").function() == "FUNCTION"
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from hopline._guard import guard
+from hopline._locks import lasting_lock
 from hopline._patch import Patch
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
+from hopline.http.live import alive_in
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, TraceConfig
@@ -65,6 +66,10 @@ class Sessions:
         return wrapped(*args, **kwargs)
 
 
+# Sessions may come in several threads at once.
+_making = lasting_lock()
+
+
 class _ForAll:
     """What every session gets."""
 
@@ -72,8 +77,7 @@ class _ForAll:
         self._telemetry = telemetry
         self._others = tuple(others)
         self._config: HoplineTraceConfig | None = None
-        self._making = Lock()  # sessions may come in several threads at once
-        self._sessions: WeakSet[ClientSession] = WeakSet()
+        self._sessions: WeakKeyDictionary[ClientSession, None] = WeakKeyDictionary()
 
     def reach(self, session: ClientSession) -> None:
         """Have the session among those that are told of, ours last, unless it has a config of ours of its own."""
@@ -90,7 +94,7 @@ class _ForAll:
         ours = (*self._others, config)
         # A list of its own: the one that the application has given may be shared, or not even be a list.
         session._trace_configs = [*(each for each in configs if each not in ours), *ours]
-        self._sessions.add(session)
+        self._sessions[session] = None
 
     def end(self) -> None:
         """Take back what sessions have got; requests that have begun are told to their end."""
@@ -98,7 +102,7 @@ class _ForAll:
         if self._config is None:
             return
         ours = (*self._others, self._config)
-        for session in list(self._sessions):
+        for session in alive_in(self._sessions):
             session._trace_configs = [config for config in session._trace_configs if config not in ours]
         if self._config.telemetry is self._telemetry:
             self._config.telemetry = None
@@ -107,7 +111,7 @@ class _ForAll:
     def _made(self) -> HoplineTraceConfig:
         from hopline.aiohttp_client._trace_config import HoplineTraceConfig
 
-        with self._making:
+        with _making:
             if self._config is None:
                 given = (config for config in self._others if isinstance(config, HoplineTraceConfig))
                 config = next(given, None) or HoplineTraceConfig(self._telemetry)

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakSet
 
 from hopline._guard import guard
+from hopline._locks import lasting_lock
 from hopline._patch import Patch
 from hopline.aiohttp_client._exchange import Exchange, exchange_of
 from hopline.aiohttp_client._trace_config import HoplineTraceConfig
@@ -25,6 +26,7 @@ class Wire:
     def __init__(self) -> None:
         self._pool = PooledConnections(_peer_of, _connector_of, _is_used)
         self._users: WeakSet[HoplineTraceConfig] = WeakSet()
+        self._changing = lasting_lock()
         self._patches = (
             Patch("aiohttp.connector", "BaseConnector.connect", _connect),
             Patch("aiohttp.client_reqrep", "ClientResponse.start", self._start),
@@ -33,16 +35,18 @@ class Wire:
 
     def use(self, config: HoplineTraceConfig) -> None:
         """Tell the requests that ``config`` tells of."""
-        self._users.add(config)
-        for patch in self._patches:
-            patch.apply()
+        with self._changing:
+            self._users.add(config)
+            for patch in self._patches:
+                patch.apply()
 
     def leave(self, config: HoplineTraceConfig) -> None:
         """Tell them nothing any more."""
-        self._users.discard(config)
-        if not self._users:
-            for patch in self._patches:
-                patch.remove()
+        with self._changing:
+            self._users.discard(config)
+            if not self._users:
+                for patch in self._patches:
+                    patch.remove()
 
     def _start(self, wrapped: Wrapped, response: Any, args: Any, kwargs: Any) -> Any:
         exchange = guard(exchange_of, response._traces)

@@ -13,6 +13,7 @@ from opentelemetry.metrics import _internal as metrics
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.trace import Span, SpanKind, TracerProvider, get_current_span, get_tracer, get_tracer_provider
 
+from hopline._locks import lasting_lock
 from hopline._version import __version__
 from hopline.context import completed
 from hopline.destinations import Destination, Destinations
@@ -27,7 +28,11 @@ from hopline.http.spans import Spans, spans_of
 from hopline.request_id import HEADER
 
 _HEADER = HEADER.lower()
+
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
+
+# One for all: clients may share a meter, and before 1.45 the SDK cannot make an instrument in two threads at once.
+_making = lasting_lock()
 
 
 class ClientTelemetry:
@@ -62,7 +67,6 @@ class ClientTelemetry:
         self._providers = tracer_provider, meter_provider
         get_tracer_provider(), get_meter_provider()  # which load those that the environment names
         self._is_heard = False
-        self._made: dict[str, tuple[Spans, ClientInstruments]] = {}
         self.destination = Destinations(config.rules).of
         self._injection: Injection | None = None
 
@@ -151,13 +155,12 @@ class ClientTelemetry:
         if not self._has_hearer():
             return False
         tracers, meters = self._providers
-        spans = spans_of(get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL), SpanKind.CLIENT)
-        instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
-        # Of threads that come here at once all go on with what one of them has made.
-        self.spans, self.instruments = self._made.setdefault(self._scope, (spans, instruments))
-        if self.instruments is not instruments:
-            instruments.close()
-        self._is_heard = True  # last: from here on other threads do not come here
+        with _making:
+            if not self._is_heard:
+                tracer = get_tracer(self._scope, __version__, tracers, schema_url=SCHEMA_URL)
+                self.spans = spans_of(tracer, SpanKind.CLIENT)
+                self.instruments = ClientInstruments(self._scope, self.config, self._active_attributes, meters)
+                self._is_heard = True  # last: from here on other threads do without the lock
         return True
 
     def _has_hearer(self) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
 from hopline._guard import guard
-from hopline.http.live import LiveCount
+from hopline.http.live import LiveCount, alive_in
 from hopline.http.series import Series, Value, histogram
 
 _STATE = "http.connection.state"
@@ -63,7 +63,7 @@ class Connections:
     __slots__ = ("_count", "_duration", "_open")
 
     def __init__(self, meter: Meter) -> None:
-        self._open: WeakSet[OpenConnection] = WeakSet()
+        self._open: WeakKeyDictionary[OpenConnection, None] = WeakKeyDictionary()
         self._duration = histogram(
             meter,
             "http.client.connection.duration",
@@ -91,12 +91,12 @@ class Connections:
             What is known of it, to be kept as long as it is open.
         """
         opened = OpenConnection(self, origin, peer_attributes(peer), ask)
-        self._open.add(opened)
+        self._open[opened] = None
         return opened
 
     def closed(self, connection: OpenConnection) -> None:
         """A connection was closed."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._duration.record((perf_counter_ns() - connection.opened) / 1e9, connection.origin)
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Connections:
         self._count.close()
 
     def _states(self) -> list[dict[str, Value]]:
-        return [{**known.origin, _STATE: known.state()} for known in list(self._open)]
+        return [{**known.origin, _STATE: known.state()} for known in alive_in(self._open)]
 
 
 def peer_attributes(peer: object) -> dict[str, Value]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -16,6 +17,13 @@ Things = Callable[[], Iterable[Mapping[str, Value]]]
 
 _MAX_SEEN = 2_000
 
+T = TypeVar("T")
+
+
+def alive_in(known: WeakKeyDictionary[T, Any]) -> list[T]:
+    """The keys, while other threads may add some; to go through the dictionary itself would fail then."""
+    return [key for each in known.keyrefs() if (key := each()) is not None]
+
 
 class _Observed:
     """One instrument of one meter, and all that is counted on it."""
@@ -23,14 +31,14 @@ class _Observed:
     __slots__ = ("_seen", "counted")
 
     def __init__(self) -> None:
-        self.counted: WeakSet[LiveCount] = WeakSet()
+        self.counted: WeakKeyDictionary[LiveCount, None] = WeakKeyDictionary()
         self._seen: set[frozenset[tuple[str, Value]]] = set()
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
         settle_all()  # before the SDK collects what is recorded, so that all of it is there
         if not self.counted:
             return []
-        counts = Counter(frozenset(thing.items()) for count in list(self.counted) for thing in count.things())
+        counts = Counter(frozenset(thing.items()) for count in alive_in(self.counted) for thing in count.things())
         for gone in self._seen.difference(counts):
             counts[gone] = 0
         self._seen = set(list(counts)[:_MAX_SEEN])
@@ -63,13 +71,14 @@ class LiveCount:
 
     def __init__(self, meter: Meter, name: str, unit: str, description: str, things: Things) -> None:
         instruments = _observed.setdefault(meter, {})
-        if name not in instruments:
-            instruments[name] = _Observed()
-            meter.create_observable_up_down_counter(name, [instruments[name].observe], unit, description)
-        self._observed = instruments[name]
+        made = _Observed()
+        # In one step: of threads that come at once, the one whose callback the meter takes is the one that is kept.
+        self._observed = instruments.setdefault(name, made)
+        if self._observed is made:
+            meter.create_observable_up_down_counter(name, [made.observe], unit, description)
         self.things = things
-        self._observed.counted.add(self)
+        self._observed.counted[self] = None
 
     def close(self) -> None:
         """Report nothing any more."""
-        self._observed.counted.discard(self)
+        self._observed.counted.pop(self, None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from hopline._errors import error_type_of
 from hopline._guard import guard
+from hopline._locks import lasting_lock
 from hopline._patch import Patch
 from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
@@ -62,7 +62,7 @@ class Streams:
             Patch("urllib3.response", "HTTPResponse.close", self._release),
         )
         self._is_on = self._are_applied = False
-        self._applying = Lock()
+        self._applying = lasting_lock()
 
     def begin(self) -> None:
         """Measure those that are streamed from now on."""

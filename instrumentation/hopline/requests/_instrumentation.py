@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from hopline._guard import guard
+from hopline._locks import lasting_lock
 from hopline.http.client import ClientTelemetry
 from hopline.http.config import HttpConfig
 from hopline.requests._bodies import Streams
@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 
 
 class Instrumentation:
-    """What is patched in requests and urllib3, and how each session is told of."""
+    """What is patched in requests and urllib3, and how each session is told of.
+
+    Attributes:
+        changing: the lock of whoever changes any of this: threads set up sessions of their own, even while all are
+            instrumented.
+    """
 
     def __init__(self) -> None:
         self._for_all: Setup | None = None
         self._for_session: WeakKeyDictionary[Session, Setup] = WeakKeyDictionary()
         self._any_session = False
         self._default: ref[ClientTelemetry] | None = None
-        self._sharing = RLock()
+        self.changing = lasting_lock()
         self._streams = Streams()
         self._patches = (
             *Sending(self._setup_of, self._streams).patches,
@@ -38,26 +43,30 @@ class Instrumentation:
 
     def instrument_all(self, telemetry: ClientTelemetry) -> None:
         """Tell of every session that has no setup of its own, of those made earlier too."""
-        self._for_all = Setup(telemetry)
-        self._redirect_followers(telemetry)
-        self._apply()
+        self._apply()  # which may wait for another thread that imports requests, and needs the lock for that
+        with self.changing:
+            self._for_all = Setup(telemetry)
+            self._redirect_followers(telemetry)
+            self._apply()
 
     def uninstrument_all(self) -> None:
         """Tell of none but the sessions that have a setup of their own."""
-        before, self._for_all = self._for_all, None
-        if before is not None and before.telemetry is not None:
-            before.telemetry.close()
-            self._redirect_followers(self.default_telemetry())
-        if all(setup.telemetry is None for setup in self._for_session.values()):
-            for patch in self._patches:
-                patch.remove()
-            self._streams.end()
+        with self.changing:
+            before, self._for_all = self._for_all, None
+            if before is not None and before.telemetry is not None:
+                before.telemetry.close()
+                self._redirect_followers(self.default_telemetry())
+            if all(setup.telemetry is None for setup in self._for_session.values()):
+                for patch in self._patches:
+                    patch.remove()
+                self._streams.end()
 
     def set_up(self, session: Session, setup: Setup) -> None:
         """Tell of one session in its own way."""
-        self._for_session[session] = setup
-        self._any_session = True
-        self._apply()
+        with self.changing:
+            self._for_session[session] = setup
+            self._any_session = True
+            self._apply()
 
     def default_telemetry(self) -> ClientTelemetry:
         """What sessions are told to that are set up without a word about it: as all are, or else as all would be."""
@@ -65,7 +74,7 @@ class Instrumentation:
             return self._for_all.telemetry
         # Shared by those sessions, which may be set up in several threads at once, or each would have metrics of its
         # own by the same names; and read anew when there has been none for a while.
-        with self._sharing:
+        with self.changing:
             telemetry = None if self._default is None else self._default()
             if telemetry is None:
                 telemetry = make_telemetry({})

@@ -39,8 +39,9 @@ def configure(
     Raises:
         ValueError: if an argument cannot be used.
     """
-    told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
-    instrumentation.set_up(session, Setup(told_to, pre_request, post_request, follows=not telemetry))
+    with instrumentation.changing:  # between the two, all sessions could come to be told of elsewhere
+        told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
+        instrumentation.set_up(session, Setup(told_to, pre_request, post_request, follows=not telemetry))
     return session
 
 
@@ -58,7 +59,7 @@ class _Sessions:
 
     def __init__(self) -> None:
         self.by_class: dict[type, Session] = {}
-        finalize(self, _close, self.by_class)
+        finalize(self, _close_in, os.getpid(), self.by_class)
 
 
 class _Local:
@@ -122,6 +123,11 @@ def get_session(session_class: type[Any] | None = None) -> Any:
 def clear() -> None:
     """Close this thread's sessions; the next :func:`get_session` makes a new one."""
     _close(_local.sessions())
+
+
+def _close_in(process: int, sessions: dict[type, Session]) -> None:
+    if os.getpid() == process:  # a child has copies of its parent's, whose connections are the parent's
+        _close(sessions)
 
 
 def _close(sessions: dict[type, Session]) -> None:

@@ -81,6 +81,21 @@ def test_the_sessions_of_a_thread_that_has_ended_are_closed_and_freed(monkeypatc
     assert session() is None
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_never_closes_the_sessions_of_its_parent(monkeypatch):
+    monkeypatch.setattr(Watched, "closed", 0)
+    get_session(Watched)
+
+    child = os.fork()
+    if child == 0:
+        _sessions._local.forget()  # as in a child of its own
+        gc.collect()
+        os._exit(Watched.closed)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_clearing_closes_this_threads_sessions_and_the_next_is_new(monkeypatch):
     monkeypatch.setattr(Watched, "closed", 0)
     before = get_session(Watched)
@@ -255,6 +270,55 @@ def test_a_session_set_up_while_all_are_told_of_carries_ids_afterwards_too(instr
 
     assert telemetry.spans == []
     assert server.header("X-Request-Id") != [None]
+
+
+def test_a_session_that_is_set_up_while_all_are_uninstrumented_is_told_of(instrument, telemetry, server, monkeypatch):
+    patch, session = instrumentation._patches[0], requests.Session()
+    begun, set_up, remove = threading.Event(), threading.Event(), instrumentation._patches[0].remove
+
+    def set_it_up():
+        begun.wait(30)
+        configure(session, **telemetry.providers)
+        set_up.set()
+
+    def remove_slowly():
+        begun.set()
+        set_up.wait(0.3)  # for the other thread, should it not wait for this one
+        remove()
+
+    monkeypatch.setattr(patch, "remove", remove_slowly)
+    instrument()
+    thread = threading.Thread(target=set_it_up)
+    thread.start()
+    RequestsInstrumentor().uninstrument()
+    thread.join(30)
+    monkeypatch.undo()
+    session.get(server.url)
+
+    assert len(telemetry.spans) == 1
+
+
+def test_a_session_that_is_set_up_while_all_come_to_be_told_of_is_one_of_them(
+    instrument, telemetry, server, session, monkeypatch
+):
+    begun, told_of, find = threading.Event(), threading.Event(), instrumentation.default_telemetry
+
+    def find_slowly():
+        found = find()
+        begun.set()
+        told_of.wait(0.3)  # for the other thread, should it not wait for this one
+        return found
+
+    monkeypatch.setattr(instrumentation, "default_telemetry", find_slowly)
+    thread = threading.Thread(target=configure, args=(session,))
+    thread.start()
+    begun.wait(30)
+    instrument()
+    told_of.set()
+    thread.join(30)
+    session.get(server.url)
+
+    assert len(telemetry.spans) == 1
 
 
 def test_sessions_set_up_without_a_word_share_what_they_are_told_to(telemetry, server, monkeypatch):

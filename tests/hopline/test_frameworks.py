@@ -1,0 +1,37 @@
+"""Following frameworks, by instrumentors that come and go."""
+
+from __future__ import annotations
+
+import threading
+
+import starlette.routing
+
+from hopline.frameworks import Following
+
+
+def test_who_comes_while_the_last_one_leaves_is_followed(monkeypatch):
+    following, own = Following(), starlette.routing.Route.handle
+    following.begin()
+    leaving, come, remove = threading.Event(), threading.Event(), following._patches[0].remove
+
+    def remove_slowly():
+        leaving.set()
+        come.wait(0.3)  # for the newcomer, should it not wait for this one
+        remove()
+
+    def begin():
+        leaving.wait(30)
+        following.begin()
+        come.set()
+
+    monkeypatch.setattr(following._patches[0], "remove", remove_slowly)
+    newcomer = threading.Thread(target=begin)
+    newcomer.start()
+    following.end()
+    newcomer.join(30)
+    monkeypatch.undo()
+    followed = starlette.routing.Route.handle
+    following.end()
+
+    assert followed is not own
+    assert starlette.routing.Route.handle is own
