@@ -9,10 +9,11 @@ import opentelemetry.attributes
 import opentelemetry.sdk.version
 import pytest
 from opentelemetry import trace as api
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, Tracer, TracerProvider
+from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, Tracer, TracerProvider, _Span
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import (
@@ -25,7 +26,9 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from wrapt import FunctionWrapper
 
+from hopline.http import sdk_releases
 from hopline.http.spans import spans_of
 from tests.telemetry import Telemetry, known_release, points_of
 
@@ -84,22 +87,24 @@ class Seen(SpanProcessor):
 def told(span):
     """All that a span of the SDK's has, but for its locks and what it belongs to."""
     kept = {**vars(span)}
-    for name in ("_lock", "_span_processor", "_sampler", "_record_end_metrics", "_limits"):
+    for name in ("_lock", "_record_end_metrics"):
         kept.pop(name, None)
     bounded = vars(kept.pop("_attributes"))
     kept["attributes"] = {name: value for name, value in bounded.items() if name != "_lock"}
+    kept["attributes"]["_dict"] = list(bounded["_dict"].items())  # in their order
     kept["events"], kept["links"] = list(kept.pop("_events")), [vars(link) for link in kept.pop("_links")]
     return {name: str(value) if name in ("_instrumentation_info", "_status") else value for name, value in kept.items()}
 
 
-def both(attributes=ATTRIBUTES, more=MORE, parent=None, links=(), **settings):
+def both(attributes=ATTRIBUTES, more=MORE, parent=None, links=(), processors=(), **settings):
     """What a processor sees of one span that is made in our way, and of the same span made in the SDK's."""
     context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
     seen = []
     for is_ours in (True, False):
         made = {name: make() if callable(make) else make for name, make in settings.items()}
         provider = TracerProvider(**{"id_generator": Numbers(), "shutdown_on_exit": False, **made})
-        provider.add_span_processor(processor := Seen())
+        for processor in (*processors, Seen()):
+            provider.add_span_processor(processor)
         tracer = provider.get_tracer("test", "1", schema_url="https://example.com/1")
         if is_ours:
             spans = spans_of(tracer, SpanKind.CLIENT)
@@ -109,15 +114,34 @@ def both(attributes=ATTRIBUTES, more=MORE, parent=None, links=(), **settings):
             span = tracer.start_span("GET", context, SpanKind.CLIENT, attributes, links, 5)
             span.set_attributes(more)
         span.end(6)
-        resource = provider.resource
-        seen.append((span.get_span_context(), [_without(resource, one) for one in processor.spans]))
+        seen.append((span.get_span_context(), [_without(tracer, one) for one in processor.spans]))
     return seen
 
 
-def _without(resource, one):
+def _without(tracer, one):
+    """What a processor has seen, without what is the tracer's."""
     told, *context = one if isinstance(one, tuple) else (one,)
-    assert told.pop("_resource") is resource
+    known = {
+        "_resource": tracer.resource,
+        "_sampler": tracer.sampler,
+        "_span_processor": tracer.span_processor,
+        "_limits": tracer._span_limits,
+    }
+    assert all(told.pop(name, mine) is mine for name, mine in known.items())
     return told, context
+
+
+@pytest.fixture
+def cleaned(monkeypatch):
+    """What the SDK cleans, in the course of a test."""
+    cleaned = []
+
+    def count(clean):
+        return lambda *told: cleaned.append(told) or clean(*told)
+
+    for name, clean in [each for each in vars(opentelemetry.attributes).items() if each[0].startswith("_clean")]:
+        monkeypatch.setattr(opentelemetry.attributes, name, count(clean))
+    return cleaned
 
 
 @pytest.mark.parametrize("parent", [None, ELSEWHERE, HERE, RANDOM], ids=["none", "remote", "local", "random"])
@@ -137,6 +161,44 @@ def _without(resource, one):
 )
 def test_a_span_is_what_the_sdk_would_have_made(settings, parent):
     ours, theirs = both(parent=parent, **settings)
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("way", ["patched", "not read", "parent of another type"])
+def test_what_the_sdk_makes_itself_is_the_same(monkeypatch, way):
+    parent, own = ELSEWHERE, Tracer.start_span
+    if way == "patched":
+        monkeypatch.setattr(Tracer, "start_span", FunctionWrapper(own, lambda own, _, told, named: own(*told, **named)))
+    elif way == "not read":
+        monkeypatch.setattr(opentelemetry.sdk.version, "__version__", "unknown")
+    else:
+        parent = type("Mine", (SpanContext,), {})(7, 8, True, TraceFlags(1))
+
+    ours, theirs = both(parent=parent, links=(Link(HERE),))
+
+    assert ours == theirs
+
+
+def test_an_attribute_that_is_set_again_is_the_last_one():
+    ours, theirs = both(more={"port": 443, "status": 200, "method": "POST"})
+
+    assert ours == theirs
+
+
+def test_attributes_that_a_processor_keeps_in_its_own_way_stay_there():
+    class Redacting(BoundedAttributes):
+        def __setitem__(self, name, value):
+            super().__setitem__(name, "hidden")
+
+        def _set_items(self, attributes):
+            super()._set_items(dict.fromkeys(attributes, "hidden"))
+
+    class Replacing(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            span._attributes = Redacting(attributes=span.attributes, immutable=False)
+
+    ours, theirs = both(processors=(Replacing(),))
 
     assert ours == theirs
 
@@ -208,17 +270,27 @@ def test_a_disabled_tracer_starts_no_span(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(Tracer, "_is_enabled"), reason="the SDK counts its spans from 1.40 on")
-def test_the_sdk_counts_these_spans_too(monkeypatch):
+def test_the_sdk_counts_these_spans_as_its_own(monkeypatch):
     monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
-    reader = InMemoryMetricReader()
-    telemetry = Telemetry(meter_provider=MeterProvider([reader], shutdown_on_exit=False))
-    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    counted = []
+    for is_ours in (True, False):
+        reader = InMemoryMetricReader()
+        meters = MeterProvider([reader], shutdown_on_exit=False)
+        for sampler in (ALWAYS_ON, ALWAYS_OFF):
+            tracer = Telemetry(meter_provider=meters, sampler=sampler).tracer
+            start = spans_of(tracer, SpanKind.CLIENT).start if is_ours else tracer.start_span
+            for parent in (None, ELSEWHERE, HERE):
+                context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+                start("GET", context, *((ATTRIBUTES, 5) if is_ours else ())).end()
+            start("GET", Context(), *((ATTRIBUTES, 5) if is_ours else ()))
+        counted.append(
+            [
+                sorted((sorted(point.attributes.items()), point.value) for point in points_of(reader, name))
+                for name in ("otel.sdk.span.started", "otel.sdk.span.live")
+            ]
+        )
 
-    spans.start("GET", Context(), ATTRIBUTES, 5).end()
-    spans.start("GET", Context(), ATTRIBUTES, 5)
-
-    assert [point.value for point in points_of(reader, "otel.sdk.span.started")] == [2]
-    assert [point.value for point in points_of(reader, "otel.sdk.span.live")] == [1]
+    assert counted[0] == counted[1] != [[], []]
 
 
 def test_a_span_that_has_ended_gets_no_more_attributes(telemetry):
@@ -276,28 +348,79 @@ def test_a_tracer_with_a_method_of_its_own_is_asked(telemetry):
     assert telemetry.span.name == "patched GET"
 
 
-def test_a_patch_of_the_spans_method_is_called_at_once(telemetry, monkeypatch):
+@pytest.mark.parametrize("patched", [Span, _Span], ids=["of all", "of its class"])
+def test_a_patch_of_the_spans_method_is_called_at_once(telemetry, monkeypatch, patched):
     spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
     span = spans.start("GET", Context(), ATTRIBUTES, 5)
     own = Span.set_attributes
 
-    monkeypatch.setattr(Span, "set_attributes", lambda self, told: own(self, dict.fromkeys(told, "hidden")))
+    monkeypatch.setattr(patched, "set_attributes", lambda self, told: own(self, dict.fromkeys(told, "hidden")))
     spans.add(span, MORE)
     span.end()
 
     assert telemetry.span.attributes == {**ATTRIBUTES, "status": "hidden", "version": "hidden"}
 
 
+def test_a_patch_of_the_making_of_spans_sees_their_attributes(telemetry, monkeypatch):
+    spans, seen = spans_of(telemetry.tracer, SpanKind.CLIENT), []
+
+    def see(own, span, told, named):
+        seen.append(dict(named["attributes"]))
+        own(*told, **named)
+
+    monkeypatch.setattr(Span, "__init__", FunctionWrapper(Span.__init__, see))
+    spans.start("GET", Context(), ATTRIBUTES, 5)
+
+    assert seen == [ATTRIBUTES]
+
+
+def test_a_parent_that_has_no_context_is_refused_as_by_the_sdk(telemetry):
+    context = set_span_in_context(NonRecordingSpan("no context"), Context())
+
+    with pytest.raises(TypeError):
+        spans_of(telemetry.tracer, SpanKind.CLIENT).start("GET", context, ATTRIBUTES, 5)
+
+
+def test_a_class_of_spans_that_takes_the_place_of_the_sdks_is_the_spans(telemetry, monkeypatch):
+    spans, mine = spans_of(telemetry.tracer, SpanKind.CLIENT), type("Mine", (_Span,), {})
+
+    monkeypatch.setattr("opentelemetry.sdk.trace._Span", mine)
+
+    assert type(spans.start("GET", Context(), ATTRIBUTES, 5)) is mine
+
+
+def test_a_tracer_of_another_class_is_asked(telemetry):
+    class Mine(Tracer):
+        __module__ = Tracer.__module__
+
+        def start_span(self, name, *told, **named):
+            return super().start_span(f"my {name}", *told, **named)
+
+    tracer = telemetry.tracer
+    tracer.__class__ = Mine
+
+    spans_of(tracer, SpanKind.CLIENT).start("GET", Context(), ATTRIBUTES, 5).end()
+
+    assert telemetry.span.name == "my GET"
+
+
 @known_release
-def test_what_is_clean_is_not_cleaned(telemetry, monkeypatch):
-    cleaned = []
-    for name in [name for name in vars(opentelemetry.attributes) if name.startswith("_clean")]:
-        monkeypatch.setattr(opentelemetry.attributes, name, lambda *told: cleaned.append(told))
+def test_what_is_clean_is_not_cleaned(telemetry, cleaned):
     spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
 
     spans.add(spans.start("GET", Context(), ATTRIBUTES, 5), MORE)
 
     assert cleaned == []
+
+
+@pytest.mark.parametrize(
+    ("release", "is_read"),
+    [("1.39.0", True), ("1.42.0", False), ("1.45.2", True), ("1.45.3", False), ("1.45.0rc1", False)],
+)
+def test_what_is_read_are_releases(monkeypatch, release, is_read):
+    monkeypatch.setattr(opentelemetry.sdk.version, "__version__", release)
+
+    assert sdk_releases._is_sdk_read() is is_read
 
 
 @pytest.mark.parametrize("release", ["1.45.999", "1.46.0", "unknown"])
@@ -313,18 +436,25 @@ def test_a_release_of_the_sdk_that_nobody_has_read_goes_its_own_way(telemetry, m
     assert telemetry.span.attributes == {**ATTRIBUTES, **MORE}
 
 
-def test_a_stand_in_hands_over_once_there_is_a_provider(telemetry, monkeypatch):
+@known_release
+def test_a_stand_in_hands_over_once_there_is_a_provider(telemetry, monkeypatch, cleaned):
     monkeypatch.setattr(api, "_TRACER_PROVIDER", None)
     spans = spans_of(ProxyTracer("test"), SpanKind.CLIENT)
     spans.start("before", Context(), ATTRIBUTES, 5).end()
 
     monkeypatch.setattr(api, "_TRACER_PROVIDER", telemetry.tracer_provider)
-    for name in ("first", "second"):
-        span = spans.start(name, Context(), ATTRIBUTES, 5)
-        spans.add(span, MORE)
-        span.end()
+    spans.start("first", Context(), ATTRIBUTES, 5, (Link(HERE),)).end()
+    del cleaned[:]
+    span = spans.start("second", Context(), ATTRIBUTES, 5, (Link(HERE),))
+    spans.add(span, MORE)
+    of_links = len(cleaned)
+    span.end()
 
-    assert [(span.name, span.attributes) for span in telemetry.spans] == [
-        ("first", {**ATTRIBUTES, **MORE}),
-        ("second", {**ATTRIBUTES, **MORE}),
+    first, second = telemetry.spans
+    assert [(span.name, span.kind, span.start_time) for span in (first, second)] == [
+        ("first", SpanKind.CLIENT, 5),
+        ("second", SpanKind.CLIENT, 5),
     ]
+    assert [len(span.links) for span in (first, second)] == [1, 1]
+    assert (first.attributes, second.attributes) == (ATTRIBUTES, {**ATTRIBUTES, **MORE})
+    assert of_links == 0

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
-# From 1.39.0 on, the last one. Even a patch release may change what is private, as 1.45.2 did: what is newer, or no
-# release, is used by its public methods only.
-_LAST_READ = (1, 45, 2)
+# Even a patch release may change what is private, as 1.42.1 and 1.45.2 did: any other release, older or newer, is used
+# by its public methods only. 1.42.0 sets flags of a span's context that no other release sets.
+_READ = frozenset(
+    (
+        "1.39.0",
+        "1.39.1",
+        "1.40.0",
+        "1.41.0",
+        "1.41.1",
+        "1.42.1",
+        "1.43.0",
+        "1.44.0",
+        "1.45.0",
+        "1.45.1",
+        "1.45.2",
+    )
+)
 
 
 def is_of_sdk(thing: object, name: str) -> bool:
@@ -17,5 +29,4 @@ def is_of_sdk(thing: object, name: str) -> bool:
 def _is_sdk_read() -> bool:
     from opentelemetry.sdk.version import __version__
 
-    release = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", __version__)
-    return release is not None and tuple(map(int, release.groups())) <= _LAST_READ
+    return __version__ in _READ

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import FunctionType
+from collections.abc import Iterable, Mapping, Sequence
+from types import FunctionType, MappingProxyType
 from typing import Any
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, get_current_span
 
 _SPAN: Any = sdk._Span
+_MAKE_SPAN = _SPAN.__init__
+_SET_ATTRIBUTES = _SPAN.set_attributes
 _START_SPAN = sdk.Tracer.start_span
-_SET_ATTRIBUTES = sdk.Span.set_attributes
+
 _MAY_BE_DISABLED = hasattr(sdk.Tracer, "_is_enabled")  # since 1.40
 _KNOWS_RANDOM = hasattr(IdGenerator, "is_trace_id_random")  # since 1.42
 _RANDOM = 2  # a flag of W3C Trace Context, level 2
@@ -24,8 +27,8 @@ _FLAGS = {
     for is_sampled in (False, True)
     for is_random in (False, True)
 }
-_NAMES = frozenset((str,))
-_VALUES = frozenset((str, int, float, bool))
+_TYPES_OF_NAMES = frozenset((str,))
+_TYPES_OF_VALUES = frozenset((str, int, float, bool))
 
 
 def is_usual(tracer: Any) -> bool:
@@ -33,7 +36,10 @@ def is_usual(tracer: Any) -> bool:
     return (
         type(tracer) is sdk.Tracer
         and "start_span" not in vars(tracer)
-        and all(type(own) is FunctionType and own.__globals__ is vars(sdk) for own in (_START_SPAN, _SET_ATTRIBUTES))
+        and all(
+            type(own) is FunctionType and own.__globals__ is vars(sdk)
+            for own in (_START_SPAN, _MAKE_SPAN, _SET_ATTRIBUTES)
+        )
     )
 
 
@@ -42,26 +48,23 @@ class Shortcut:
 
     The SDK cleans them one by one: 38,000 instructions for the first five of a span, 30,000 for three more, where a
     span without any takes 100,000. That ours are strings and numbers is seen in 3,000. What is anything else, or may
-    reach one of the provider's limits, is left to the SDK; so is everything once somebody patches what is passed by.
+    reach one of the provider's limits, is left to the SDK; so is everything once somebody patches the methods that are
+    passed by: ``start_span`` of tracers, ``__init__`` and ``set_attributes`` of spans.
 
     Args:
         tracer: the tracer.
         kind: the kind of its spans.
     """
 
-    __slots__ = ("_count", "_kind", "_most", "_rest", "_tracer")
+    __slots__ = ("_count", "_is_measured", "_kind", "_most", "_tracer")
 
     def __init__(self, tracer: Any, kind: SpanKind) -> None:
         limits = tracer._span_limits
         self._tracer: sdk.Tracer = tracer
         self._kind = kind
-        # Of what makes a span, the part that is always the same; exceptions are recorded and set its status.
-        scope = tracer.instrumentation_info, True, True, limits, tracer._instrumentation_scope
-        self._rest: tuple[Any, ...] = kind, tracer.span_processor, *scope
         self._count = tracer._tracer_metrics.start_span if hasattr(tracer, "_tracer_metrics") else None  # since 1.40
         self._most = sys.maxsize if limits.max_span_attributes is None else limits.max_span_attributes
-        if limits.max_span_attribute_length is not None:
-            self._most = -1  # each has to be measured
+        self._is_measured = limits.max_span_attribute_length is not None
 
     def start(
         self, name: str, parent: Context, attributes: Mapping[str, Any], start_time: int, links: Sequence[Link] = ()
@@ -71,14 +74,14 @@ class Shortcut:
         above = get_current_span(parent).get_span_context()
         if type(above) is not SpanContext or self._is_unusual():
             return tracer.start_span(name, parent, self._kind, attributes, links, start_time)
-        ids = tracer.id_generator
-        if above.is_valid:
-            origin, trace_id, is_random = above, above.trace_id, _KNOWS_RANDOM and above.trace_flags.random_trace_id
-        else:
-            origin, trace_id, is_random = None, ids.generate_trace_id(), _KNOWS_RANDOM and ids.is_trace_id_random()
+        ids, origin = tracer.id_generator, above if above.is_valid else None
+        trace_id = ids.generate_trace_id() if origin is None else origin.trace_id
         sampling: Any = tracer.sampler.should_sample(parent, trace_id, name, self._kind, attributes, links)
         decision = sampling.decision
-        flags = _FLAGS[decision.is_sampled(), bool(is_random)]
+        is_random = _KNOWS_RANDOM and (
+            ids.is_trace_id_random() if origin is None else origin.trace_flags.random_trace_id
+        )
+        flags = _FLAGS[bool(decision.is_sampled()), bool(is_random)]
         context = SpanContext(trace_id, ids.generate_span_id(), False, flags, sampling.trace_state)
         counted = None if self._count is None else self._count(origin, decision)
         if not decision.is_recording():
@@ -86,21 +89,26 @@ class Shortcut:
         span = self._made(name, context, origin, sampling.attributes, links)
         if counted is not None:
             span._record_end_metrics = counted
-        span.start(start_time, parent)
+        span.start(start_time=start_time, parent_context=parent)
         return span
 
     def add(self, span: Any, attributes: Mapping[str, Any]) -> None:
         """Give a span more attributes, as :meth:`Spans.add` has it."""
-        if type(span) is _SPAN and sdk.Span.set_attributes is _SET_ATTRIBUTES and _are_plain(attributes.values()):
-            with span._lock, span._attributes._lock:
-                present = span._attributes._dict
-                if span._end_time is None and len(present) + len(attributes) <= self._most:
-                    present.update(attributes)
+        bounded = getattr(span, "_attributes", None)
+        if type(span) is _SPAN and type(bounded) is BoundedAttributes and _SPAN.set_attributes is _SET_ATTRIBUTES:
+            with span._lock, bounded._lock:
+                if span._end_time is None and _fits(attributes, bounded):
+                    bounded._dict.update(attributes)
                     return
         span.set_attributes(attributes)
 
     def _is_unusual(self) -> bool:
-        return sdk.Tracer.start_span is not _START_SPAN or (_MAY_BE_DISABLED and not self._tracer._is_enabled())
+        return (
+            sdk.Tracer.start_span is not _START_SPAN
+            or sdk._Span is not _SPAN
+            or _SPAN.__init__ is not _MAKE_SPAN
+            or (_MAY_BE_DISABLED and not self._tracer._is_enabled())
+        )
 
     def _made(
         self,
@@ -110,24 +118,38 @@ class Shortcut:
         attributes: Mapping[str, Any] | None,
         links: Sequence[Link],
     ) -> sdk.Span:
-        ready = dict(attributes or ())
-        is_ready = len(ready) <= self._most and _are_plain(ready.values()) and _are_names(ready)
-        cleaned = None if is_ready else attributes
-        tracer = self._tracer
+        tracer, ready = self._tracer, self._ready(attributes)
         # By position, the same in each of the releases: 10,000 instructions less than by name.
         span: sdk.Span = _SPAN(
-            name, context, origin, tracer.sampler, None, tracer.resource, cleaned, None, links, *self._rest
+            *(name, context, origin, tracer.sampler, None, tracer.resource),
+            *(attributes if ready is None else None, None, links, self._kind, tracer.span_processor),
+            *(tracer.instrumentation_info, True, True, tracer._span_limits, tracer._instrumentation_scope),
         )
-        if is_ready:
+        if ready is not None:
             bounded: Any = span._attributes
             bounded._dict = ready
         return span
 
+    def _ready(self, attributes: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """A copy of ``attributes`` if that is what the SDK would make of them, else None."""
+        if self._is_measured or type(attributes) is not MappingProxyType or len(attributes) > self._most:
+            return None
+        ready = dict(attributes)
+        # A sampler may have added some, by any names.
+        are_named = _TYPES_OF_NAMES.issuperset(map(type, ready)) and "" not in ready
+        return ready if are_named and _are_plain(ready.values()) else None
+
+
+def _fits(attributes: Mapping[str, Any], bounded: Any) -> bool:
+    """Whether all that the SDK would do with ``attributes`` is to put them behind those that are there."""
+    present = bounded._dict
+    return (
+        bounded.max_value_len is None
+        and (bounded.maxlen is None or len(present) + len(attributes) <= bounded.maxlen)
+        and present.keys().isdisjoint(attributes)
+        and _are_plain(attributes.values())
+    )
+
 
 def _are_plain(values: Iterable[object]) -> bool:
-    return _VALUES.issuperset(map(type, values))
-
-
-def _are_names(names: Collection[object]) -> bool:
-    # Those that a sampler has added may be anything.
-    return _NAMES.issuperset(map(type, names)) and "" not in names
+    return _TYPES_OF_VALUES.issuperset(map(type, values))

@@ -28,7 +28,12 @@ class Spans(Protocol):
         """
 
     def add(self, span: Span, attributes: Mapping[str, Any]) -> None:
-        """Give one of these spans, which has not ended, more attributes."""
+        """Give one of these spans more attributes; one that has ended gets none.
+
+        Args:
+            span: the span.
+            attributes: the attributes; no name is empty.
+        """
 
 
 def spans_of(tracer: Tracer, kind: SpanKind) -> Spans:
