@@ -98,7 +98,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    for lock in _stopped.pop(get_ident()):
+    for lock in _stopped.pop(get_ident(), ()):
         lock.release()
 
 

@@ -23,11 +23,11 @@ def lasting_lock(patience: float = 0.1) -> Any:
         had[get_ident()] = lock.acquire(timeout=patience)
 
     def in_parent() -> None:
-        if had.pop(get_ident()):
+        if had.pop(get_ident(), False):
             lock.release()
 
     def in_child() -> None:
-        if had.pop(get_ident()):
+        if had.pop(get_ident(), False):
             lock.release()
         else:
             lock._at_fork_reinit()
