@@ -49,8 +49,8 @@ class Combiner:
         """Have the function called with ``arguments``: now, or in a moment by the thread that is at work."""
         waiting, at_work = self._waiting, self._at_work
         waiting.append(arguments)
-        if _collecting and get_ident() in _collecting:
-            return  # a finalizer's, maybe within one of the SDK's locks, which this thread cannot wait for
+        if _collecting:
+            return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
         # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
         # exception comes between its lock and its block; what a signal's handler brings finds its own thread at work.
         while waiting and not at_work.locked():
@@ -71,21 +71,25 @@ class Combiner:
 
 _combiners: list[ref[Combiner]] = []
 
-# The threads in which garbage is being collected: one at a time.
-_collecting: set[int] = set()
-
-
-def _note_collecting(phase: str, _: object) -> None:
-    (_collecting.add if phase == "start" else _collecting.discard)(get_ident())
-
-
-gc.callbacks.append(_note_collecting)
-
 
 def settle_all() -> None:
     """Have all that waits anywhere worked off before this returns."""
     for combiner in _alive():
         combiner.settle()
+
+
+# Not empty while garbage is being collected. In which thread, gevent could not always tell.
+_collecting: list[bool] = []
+
+
+def _note_collecting(phase: str, _: object) -> None:
+    if phase == "start":
+        _collecting.append(True)
+    else:
+        _collecting.clear()
+
+
+gc.callbacks.append(_note_collecting)
 
 
 # By the thread that forks, where nobody is at work meanwhile: in the child he would be gone, with the SDK's lock shut.
