@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections import deque
 from collections.abc import Callable
-from threading import Lock, get_ident
+from threading import Lock
 from time import sleep
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary
 
 from hopline._guard import guard
+from hopline._locks import hold_over_forks
+from hopline._weak import alive_in
 
 # Where so much waits, who brings more pauses for so many seconds, or the thread that is at work would fall behind:
 # to bring takes a tenth of what the work takes.
 _MANY = 100
 _PAUSE = 0.0005
-
-# How long a fork waits for the thread that is at work, in seconds.
-_PATIENCE = 0.1
 
 
 class Combiner:
@@ -38,7 +36,7 @@ class Combiner:
     def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self.begin_anew()
-        _combiners.append(ref(self, _combiners.remove))
+        _combiners[self] = None
 
     def begin_anew(self) -> None:
         """Have nothing waiting and nobody at work, as it is in a child process."""
@@ -69,12 +67,12 @@ class Combiner:
             return  # somebody else has taken the last
 
 
-_combiners: list[ref[Combiner]] = []
+_combiners: WeakKeyDictionary[Combiner, None] = WeakKeyDictionary()
 
 
 def settle_all() -> None:
     """Have all that waits anywhere worked off before this returns."""
-    for combiner in _alive():
+    for combiner in alive_in(_combiners):
         combiner.settle()
 
 
@@ -92,30 +90,15 @@ def _note_collecting(phase: str, _: object) -> None:
 gc.callbacks.append(_note_collecting)
 
 
-# By the thread that forks, where nobody is at work meanwhile: in the child he would be gone, with the SDK's lock shut.
-_stopped: dict[int, list[Lock]] = {}
+def _at_work() -> list[Lock]:
+    return [combiner._at_work for combiner in alive_in(_combiners)]
 
 
-def _before_fork() -> None:
-    locks = [combiner._at_work for combiner in _alive()]
-    _stopped[get_ident()] = [lock for lock in locks if lock.acquire(timeout=_PATIENCE)]
-
-
-def _after_fork_in_parent() -> None:
-    for lock in _stopped.pop(get_ident(), ()):
-        lock.release()
-
-
-def _after_fork_in_child() -> None:
-    _stopped.clear()
+def _begin_anew() -> None:
     # What waited is worked off by the parent.
-    for combiner in _alive():
+    for combiner in alive_in(_combiners):
         combiner.begin_anew()
 
 
-def _alive() -> list[Combiner]:
-    return [combiner for known in tuple(_combiners) if (combiner := known()) is not None]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+# Nobody is at work while a process forks: in the child he would be gone, with the SDK's lock shut.
+hold_over_forks(_at_work, _begin_anew)

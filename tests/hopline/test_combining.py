@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from hopline import _combining, _guard
+from hopline import _combining, _guard, _locks
 from hopline._combining import Combiner, settle_all
 
 PATIENCE = 30  # seconds, until a test that hangs fails
@@ -203,7 +203,7 @@ def test_a_child_process_begins_anew(at_work):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_waits_for_the_thread_that_is_at_work(monkeypatch):
-    monkeypatch.setattr(_combining, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(_locks, "_PATIENCE", PATIENCE)
     theirs, arrived, go_on = threading.Lock(), threading.Event(), threading.Event()
 
     def work():

@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from hopline._guard import guard
 from hopline._locks import lasting_lock
 from hopline._patch import Patch
+from hopline._weak import alive_in
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
-from hopline.http.live import alive_in
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, TraceConfig

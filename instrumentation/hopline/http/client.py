@@ -28,7 +28,6 @@ from hopline.http.spans import Spans, spans_of
 from hopline.request_id import HEADER
 
 _HEADER = HEADER.lower()
-
 _SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
 
 # One for all: clients may share a meter, and before 1.45 the SDK cannot make an instrument in two threads at once.

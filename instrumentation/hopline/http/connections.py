@@ -10,7 +10,8 @@ from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
 from hopline._guard import guard
-from hopline.http.live import LiveCount, alive_in
+from hopline._weak import alive_in
+from hopline.http.live import LiveCount
 from hopline.http.series import Series, Value, histogram
 
 _STATE = "http.connection.state"

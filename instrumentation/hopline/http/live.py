@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from hopline._combining import settle_all
+from hopline._weak import alive_in
 from hopline.http.series import Value
 
 # What is alive now, each told by its attributes.
 Things = Callable[[], Iterable[Mapping[str, Value]]]
 
 _MAX_SEEN = 2_000
-
-T = TypeVar("T")
-
-
-def alive_in(known: WeakKeyDictionary[T, Any]) -> list[T]:
-    """The keys, while other threads may add some; to go through the dictionary itself would fail then."""
-    return [key for each in known.keyrefs() if (key := each()) is not None]
 
 
 class _Observed:
