@@ -95,6 +95,15 @@ def unused_port() -> int:
         return port
 
 
+@pytest.fixture
+def often_switched() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 @pytest.fixture(scope="session")
 def run_python() -> Callable[[str], str]:
     """Run a program in a fresh interpreter; gives what it printed."""

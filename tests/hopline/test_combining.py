@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 from hopline import _combining, _guard, _locks
 from hopline._combining import Combiner, settle_all
+from tests.forks import exit_code_of_a_child
 
 PATIENCE = 30  # seconds, until a test that hangs fails
 
@@ -191,14 +191,12 @@ def test_a_child_process_begins_anew(at_work):
     combiner, done, _ = at_work
     combiner.bring(1)
 
-    child = os.fork()
-    if child == 0:
+    def bring_in_the_child():
         done.clear()
         combiner.bring(7)
-        os._exit(done[0] if len(done) == 1 else 99)
-    _, status = os.waitpid(child, 0)
+        return done[0] if len(done) == 1 else 1
 
-    assert os.waitstatus_to_exitcode(status) == 7
+    assert exit_code_of_a_child(bring_in_the_child) == 7
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -217,14 +215,11 @@ def test_a_fork_waits_for_the_thread_that_is_at_work(monkeypatch):
     arrived.wait(PATIENCE)
     threading.Timer(0.05, go_on.set).start()
 
-    child = os.fork()
-    if child == 0:
-        os._exit(1 if theirs.locked() else 0)
-    _, status = os.waitpid(child, 0)
+    code = exit_code_of_a_child(lambda: 1 if theirs.locked() else 0)
     thread.join(PATIENCE)
     combiner.bring()
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert code == 0
     assert not combiner._waiting
 
 

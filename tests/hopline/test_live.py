@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from weakref import WeakKeyDictionary
 
@@ -50,12 +49,10 @@ def test_counts_that_threads_make_at_once_are_all_observed(meter, reader, monkey
     assert [point.value for point in points_of(reader, "live")] == [2]
 
 
-def test_what_is_alive_is_told_while_others_come(monkeypatch):
+def test_what_is_alive_is_told_while_others_come(often_switched):
     class Thing:
         pass
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
     known, kept, over = WeakKeyDictionary(), [Thing() for _ in range(200)], threading.Event()
     known.update(dict.fromkeys(kept))
 
@@ -73,6 +70,5 @@ def test_what_is_alive_is_told_while_others_come(monkeypatch):
     finally:
         over.set()
         thread.join(PATIENCE)
-        sys.setswitchinterval(before)
 
     assert min(found) >= 200

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
 
 from hopline._locks import lasting_lock
+from tests.forks import exit_code_of_a_child
 
 PATIENCE = 30  # seconds, until a test that hangs fails
 
@@ -27,13 +27,6 @@ def held_by_a_thread(lock, until):
     thread.start()
     holding.wait(PATIENCE)
     return thread
-
-
-def exit_code_of_a_child(function):
-    child = os.fork()
-    if child == 0:
-        os._exit(function())
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def is_free(lock):

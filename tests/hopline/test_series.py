@@ -47,15 +47,6 @@ def make_provider():
         provider.shutdown()
 
 
-@pytest.fixture
-def often_switched():
-    """Threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def histogram_of(provider, name="duration"):
     return provider.get_meter("test").create_histogram(name, explicit_bucket_boundaries_advisory=[1, 10])
 

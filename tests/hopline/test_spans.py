@@ -258,8 +258,7 @@ def test_a_sampler_is_asked_what_the_sdk_asks_it():
 
 
 @pytest.mark.skipif(not hasattr(Tracer, "_is_enabled"), reason="tracers can be disabled from 1.40 on")
-def test_a_disabled_tracer_starts_no_span(monkeypatch):
-    telemetry = Telemetry()
+def test_a_disabled_tracer_starts_no_span(telemetry, monkeypatch):
     spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
     monkeypatch.setattr(Tracer, "_is_enabled", lambda self: False)
 

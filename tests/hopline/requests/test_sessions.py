@@ -19,6 +19,7 @@ from hopline.http.client import ClientTelemetry
 from hopline.requests import RequestsInstrumentor, _sessions, clear, configure, get_session
 from hopline.requests._instrumentation import instrumentation
 from hopline_statsd.listener import StatsdListener
+from tests.forks import exit_code_of_a_child
 
 
 @pytest.fixture(autouse=True)
@@ -86,14 +87,12 @@ def test_a_forked_process_never_closes_the_sessions_of_its_parent(monkeypatch):
     monkeypatch.setattr(Watched, "closed", 0)
     get_session(Watched)
 
-    child = os.fork()
-    if child == 0:
+    def drop():
         _sessions._local.forget()  # as in a child of its own
         gc.collect()
-        os._exit(Watched.closed)
-    _, status = os.waitpid(child, 0)
+        return Watched.closed
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert exit_code_of_a_child(drop) == 0
 
 
 def test_clearing_closes_this_threads_sessions_and_the_next_is_new(monkeypatch):
