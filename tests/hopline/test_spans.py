@@ -13,7 +13,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import Span, SpanLimits, SpanProcessor, Tracer, TracerProvider, _Span
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, Tracer, TracerProvider, _Span
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import (
@@ -93,7 +93,9 @@ def told(span):
     kept["attributes"] = {name: value for name, value in bounded.items() if name != "_lock"}
     kept["attributes"]["_dict"] = list(bounded["_dict"].items())  # in their order
     kept["events"], kept["links"] = list(kept.pop("_events")), [vars(link) for link in kept.pop("_links")]
-    return {name: str(value) if name in ("_instrumentation_info", "_status") else value for name, value in kept.items()}
+    status = kept.pop("_status")
+    kept["status"] = status.status_code, status.description
+    return {name: str(value) if name == "_instrumentation_info" else value for name, value in kept.items()}
 
 
 def both(attributes=ATTRIBUTES, more=MORE, parent=None, links=(), processors=(), **settings):
@@ -360,17 +362,18 @@ def test_a_patch_of_the_spans_method_is_called_at_once(telemetry, monkeypatch, p
     assert telemetry.span.attributes == {**ATTRIBUTES, "status": "hidden", "version": "hidden"}
 
 
-def test_a_patch_of_the_making_of_spans_sees_their_attributes(telemetry, monkeypatch):
+@pytest.mark.parametrize(("patched", "attributes"), [(Span, [ATTRIBUTES]), (ReadableSpan, [None])])
+def test_a_patch_of_the_making_of_spans_sees_what_they_are_made_of(telemetry, monkeypatch, patched, attributes):
     spans, seen = spans_of(telemetry.tracer, SpanKind.CLIENT), []
 
     def see(own, span, told, named):
-        seen.append(dict(named["attributes"]))
+        seen.append(named.get("attributes"))
         own(*told, **named)
 
-    monkeypatch.setattr(Span, "__init__", FunctionWrapper(Span.__init__, see))
+    monkeypatch.setattr(patched, "__init__", FunctionWrapper(patched.__init__, see))
     spans.start("GET", Context(), ATTRIBUTES, 5)
 
-    assert seen == [ATTRIBUTES]
+    assert seen == attributes
 
 
 def test_a_parent_that_has_no_context_is_refused_as_by_the_sdk(telemetry):
