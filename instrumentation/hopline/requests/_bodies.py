@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from hopline._errors import error_type_of
 from hopline._guard import guard
@@ -43,6 +43,11 @@ class _Streamed(Body):
         self.received: int = received(call.progress)
         self.broken: str | None = None
 
+    def tell(self, ending: str) -> None:
+        """Record that the body has ended; the arguments are those of :meth:`Bodies.record`."""
+        self.instruments.bodies.record(self, self.received, ending)
+        self.instruments.record_sizes(None, self.received, self.outcome)
+
 
 class Streams:
     """The bodies that are being streamed, by urllib3's own response, and the patches that see how they end.
@@ -52,7 +57,7 @@ class Streams:
     """
 
     def __init__(self) -> None:
-        self._streamed: WeakKeyDictionary[Any, _Streamed] = WeakKeyDictionary()
+        self._streamed: dict[ref[Any], _Streamed] = {}
         self.patches = (Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read_chunk),)
         # Applied when a body is first streamed: where none ever is, a request costs a fourteenth less (callgrind).
         self._patches = (
@@ -81,7 +86,7 @@ class Streams:
         if hasattr(raw, "release_conn") and not is_read(raw) and raw.length_remaining != 0:
             if not self._are_applied:
                 self._apply()
-            self._streamed[raw] = _Streamed(call, outcome, response)
+            self._keep(raw, _Streamed(call, outcome, response))
 
     def _apply(self) -> None:
         with self._applying:
@@ -90,11 +95,14 @@ class Streams:
                     patch.apply()
                 self._are_applied = True
 
+    def _keep(self, raw: Any, streamed: _Streamed) -> None:
+        self._streamed[ref(raw, self._dropped)] = streamed
+
     def _read(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         try:
             data = wrapped(*args, **kwargs)
         except BaseException as error:
-            guard(self._broken, self._streamed.get(raw), error)
+            guard(self._broken, self._streamed.get(ref(raw)), error)
             raise
         guard(self._count, raw, data)
         return data
@@ -108,7 +116,7 @@ class Streams:
 
     def _read_length(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         # A body that breaks off between two chunks is closed before its error is raised: it is not told of until then.
-        streamed = self._streamed.pop(raw, None)
+        streamed = self._streamed.pop(ref(raw), None)
         try:
             return wrapped(*args, **kwargs)
         except BaseException as error:
@@ -116,7 +124,7 @@ class Streams:
             raise
         finally:
             if streamed is not None:
-                self._streamed[raw] = streamed
+                self._keep(raw, streamed)
 
     def _broken(self, streamed: _Streamed | None, error: BaseException) -> None:
         if streamed is not None:
@@ -124,7 +132,7 @@ class Streams:
 
     def _count(self, raw: Any, data: bytes) -> None:
         # urllib3's own count comes too late: it has released the connection by then, and chunks it does not count.
-        streamed = self._streamed.get(raw)
+        streamed = self._streamed.get(ref(raw))
         if streamed is not None:
             streamed.received += len(data)
 
@@ -134,10 +142,15 @@ class Streams:
         return wrapped(*args, **kwargs)
 
     def _ended(self, raw: Any) -> None:
-        streamed = self._streamed.pop(raw, None)
+        streamed = self._streamed.pop(ref(raw), None)
         if streamed is not None:
-            streamed.instruments.bodies.record(streamed, streamed.received, _ending(raw, streamed))
-            streamed.instruments.record_sizes(None, streamed.received, streamed.outcome)
+            streamed.tell(_ending(raw, streamed))
+
+    def _dropped(self, reference: ref[Any]) -> None:
+        # One that is dropped by itself has been closed before; within a cycle of garbage this comes first.
+        streamed = self._streamed.pop(reference, None)
+        if streamed is not None and self._is_on:
+            guard(streamed.tell, ABANDONED)
 
 
 def _count_chunk(progress: Progress, raw: Any, data: bytes) -> None:

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util.retry import Retry
 
+from hopline.requests import RequestsInstrumentor
 from hopline_statsd import StatsdConfig
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.metrics import StatsdMetricExporter
@@ -107,6 +108,36 @@ def test_a_body_that_is_dropped_is_abandoned(instrument, telemetry, server, sess
     gc.collect()
 
     assert outcome(telemetry) == "abandoned"
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_body_that_is_dropped_within_a_cycle_is_abandoned_once(instrument, telemetry, server, session):
+    instrument()
+    response = session.get(server.answer("/", Answer(body=b"x" * 100_000)), stream=True)
+    next(response.iter_content(1000))
+    response.mine = response
+
+    del response
+    gc.collect()
+
+    assert outcome(telemetry) == "abandoned"
+    assert telemetry.point(SIZE).count == 1
+    assert telemetry.point(SIZE).sum >= 1000
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_body_that_is_dropped_within_a_cycle_after_uninstrumenting_is_not_told_of(
+    instrument, telemetry, server, session
+):
+    instrument()
+    response = session.get(server.answer("/", Answer(body=b"x" * 100_000)), stream=True)
+    response.mine = response
+    RequestsInstrumentor().uninstrument()
+
+    del response
+    gc.collect()
+
+    assert telemetry.points(SIZE) == []
 
 
 def test_a_body_that_breaks_off_has_the_error(instrument, telemetry, server, session):
