@@ -1,9 +1,10 @@
 """What instrumentation adds to one aiohttp request on loopback, in CPU time: hopline beside contrib's instrumentor.
 
-All in one run, round by round: bare aiohttp, a trace config whose sixteen receivers do nothing, a floor (the same with
-what the SDK costs for one span and one histogram, written by hand with ready-made attributes), contrib, hopline (all
-sixteen signals on), and hopline uninstrumented. Spans are sampled and go through a BatchSpanProcessor to an exporter
-that does nothing; metrics have a reader. The server is a process of its own, so its CPU time does not count.
+All in one run, round by round, a few rounds in each of a few processes: bare aiohttp, a trace config whose sixteen
+receivers do nothing, a floor (the same with what the SDK costs for one span and one histogram, written by hand with
+ready-made attributes), contrib, hopline (all sixteen signals on), and hopline uninstrumented. Spans are sampled and go
+through a BatchSpanProcessor to an exporter that does nothing; metrics have a reader. The server is a process of its
+own, so its CPU time does not count.
 
     python benchmarks/aiohttp_client.py [--rounds 15] [--requests 1500] [--body 128]
 """
@@ -16,6 +17,7 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter, process_time
 from typing import Any
 
@@ -25,7 +27,7 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 
 import aiohttp
 import sdk
-from harness import Row, added, in_turn, limited, report, show
+from harness import Measured, Row, added, in_new_processes, in_turn, limited, report, show
 from http_server import serving
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor as ContribInstrumentor
@@ -123,18 +125,22 @@ def ways(url: str) -> dict[str, Way]:
     }
 
 
-async def run(rounds: int, requests: int, body: int) -> dict[str, list[float]]:
-    """The CPU microseconds of each way in each round; the ways take turns in being the first."""
+async def run(rounds: int, requests: int, body: int) -> Measured:
+    """The CPU microseconds of each way in each round; the ways take turns."""
     with serving(body) as url:
         each = ways(url)
-        measured: dict[str, list[float]] = {name: [] for name in each}
+        measured: Measured = {name: [] for name in each}
         await measure(url, requests)
-        for number in range(limited(rounds)):
-            for name in in_turn(each, number):
+        for _ in range(limited(rounds)):
+            for name in in_turn(each):
                 each[name].on()
                 measured[name].append(await measure(url, requests, each[name].config))
                 each[name].off()
     return measured
+
+
+def measured_by(requests: int, body: int, rounds: int) -> Measured:
+    return asyncio.run(run(rounds, requests, body))
 
 
 def main() -> None:
@@ -143,7 +149,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1500)
     parser.add_argument("--body", type=int, default=128)
     options = parser.parse_args()
-    measured = asyncio.run(run(options.rounds, options.requests, options.body))
+    measured = in_new_processes(partial(measured_by, options.requests, options.body), options.rounds)
     show(f"aiohttp {aiohttp.__version__}, loopback, sampled + metrics", measured)
     ratio = added(measured, "hopline") / added(measured, "contrib")
     print(f"  floor ÷ contrib's added: {added(measured, 'floor') / added(measured, 'contrib'):.2f}")

@@ -5,13 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import os
+import random
 import statistics
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from time import process_time
 
 Call = Callable[[], object]
+Measured = dict[str, list[float]]
+"""What each arm costs in each round."""
+
+ROUNDS_OF_A_PROCESS = 3
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,32 @@ def limited(rounds: int) -> int:
     return min(rounds, int(os.environ.get("HOPLINE_BENCH_ROUNDS") or rounds))
 
 
-def in_turn(names: Iterable[str], number: int) -> list[str]:
-    """The order of one round: each is the first once in a while."""
+def in_new_processes(measure: Callable[[int], Measured], rounds: int = 15) -> Measured:
+    """What a function measures in new processes, a few rounds in each, one process after the other.
+
+    Where objects lie in memory is settled when a process starts, and makes a tenth of difference between two of them.
+    """
+    runs = []
+    for _ in range(max(1, limited(rounds) // ROUNDS_OF_A_PROCESS)):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            runs.append(process.submit(measure, ROUNDS_OF_A_PROCESS).result())
+    return {name: [cost for run in runs for cost in run[name]] for name in runs[0]}
+
+
+def in_turn(names: Iterable[str]) -> list[str]:
+    """The order of one round: any of them may be the first."""
     order = list(names)
-    first = number % len(order)
-    return order[first:] + order[:first]
+    random.shuffle(order)
+    return order
 
 
 def interleaved(
     arms: dict[str, Arm], rounds: int = 15, calls: int = 2000, clock: Callable[[], float] = process_time
-) -> dict[str, list[float]]:
-    """CPU microseconds of one call, of each arm in each round; the arms take turns in being the first."""
-    measured: dict[str, list[float]] = {name: [] for name in arms}
+) -> Measured:
+    """CPU microseconds of one call, of each arm in each round; the arms take turns."""
+    measured: Measured = {name: [] for name in arms}
     for number in range(-1, limited(rounds)):
-        for name in in_turn(arms, number):
+        for name in in_turn(arms):
             microseconds = turn(arms[name], calls, clock)
             if number >= 0:  # the first round warms up
                 measured[name].append(microseconds)
@@ -95,24 +114,22 @@ def turn(arm: Arm, calls: int, clock: Callable[[], float]) -> float:
         arm.off()
 
 
-def each(measured: dict[str, list[float]], parts: float) -> dict[str, list[float]]:
+def each(measured: Measured, parts: float) -> Measured:
     """What was measured, divided by how many things one call did."""
     return {name: [cost / parts for cost in costs] for name, costs in measured.items()}
 
 
-def median(measured: dict[str, list[float]], name: str) -> float:
+def median(measured: Measured, name: str) -> float:
     return statistics.median(measured[name])
 
 
-def added(measured: dict[str, list[float]], name: str, without: str = "bare") -> float:
+def added(measured: Measured, name: str, without: str = "bare") -> float:
     """What an arm costs more than another: the median of the differences, round by round."""
     pairs = zip(measured[name], measured[without], strict=True)
     return statistics.median(more - less for more, less in pairs)
 
 
-def show(
-    title: str, measured: dict[str, list[float]], without: str | None = "bare", unit: str = "microseconds per call"
-) -> None:
+def show(title: str, measured: Measured, without: str | None = "bare", unit: str = "microseconds per call") -> None:
     """Print what was measured."""
     print(f"\n{title}: CPU {unit}, medians, Python {sys.version.split()[0]}")
     for name in measured:

@@ -1,7 +1,7 @@
 """What instrumentation adds to one `Session.send`, beside opentelemetry-python-contrib's and a floor.
 
 The floor is what the OpenTelemetry SDK costs for the same span and histogram, written by hand with ready-made
-attributes. Each case runs in a process of its own, with all its arms by turns.
+attributes. Each case runs in a few processes of its own, with all its arms by turns.
 
     python benchmarks/requests_send.py [sampled|unsampled|loopback|api|statsd]
 """
@@ -20,7 +20,7 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
 import sdk
-from harness import Arm, Call, Row, added, interleaved, median, report, show
+from harness import Arm, Call, Measured, Row, added, in_new_processes, interleaved, median, report, show
 from http_server import serving
 from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
@@ -55,13 +55,17 @@ def arms(providers: dict[str, object], make: Callable[[], Call] = send) -> dict[
     }
 
 
-def beside(measured: dict[str, list[float]], ours: float) -> str:
+def beside(measured: Measured, ours: float) -> str:
     """The note that compares with the floor where it is made after each call."""
     return f"÷ what the floor adds after each call: {ours / added(measured, 'bare, then floor'):.2f}"
 
 
+def measure_sampled(rounds: int) -> Measured:
+    return interleaved(arms(sdk.providers()), rounds)
+
+
 def sampled() -> list[Row]:
-    measured = interleaved(arms(sdk.providers()))
+    measured = in_new_processes(measure_sampled)
     show("requests, sampled, with metrics", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, `Session.send`, sampled + metrics"
@@ -71,8 +75,12 @@ def sampled() -> list[Row]:
     ]
 
 
+def measure_unsampled(rounds: int) -> Measured:
+    return interleaved(arms(sdk.providers(sampled=False)), rounds)
+
+
 def unsampled() -> list[Row]:
-    measured = interleaved(arms(sdk.providers(sampled=False)))
+    measured = in_new_processes(measure_unsampled)
     show("requests, not sampled, no metrics reader", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, not sampled, no metrics reader"
@@ -82,17 +90,25 @@ def unsampled() -> list[Row]:
     ]
 
 
+def measure_loopback(rounds: int) -> Measured:
+    with serving() as url:
+        return interleaved(arms(sdk.providers(), partial(get, url)), rounds, calls=500)
+
+
 def loopback() -> list[Row]:
     """What the fast adapter of the other cases leaves out: connections, phases, bodies. It has no target."""
-    with serving() as url:
-        measured = interleaved(arms(sdk.providers(), partial(get, url)), rounds=21, calls=500)
+    measured = in_new_processes(measure_loopback, rounds=21)
     show("requests, over a loopback socket, sampled, with metrics", measured)
     print(f"  hopline ÷ contrib's added: {added(measured, 'hopline') / added(measured, 'contrib'):.2f}")
     return []
 
 
+def measure_api(rounds: int) -> Measured:
+    return interleaved({name: arm for name, arm in arms({}).items() if "floor" not in name}, rounds)
+
+
 def api() -> list[Row]:
-    measured = interleaved({name: arm for name, arm in arms({}).items() if "floor" not in name})
+    measured = in_new_processes(measure_api)
     show("requests, API only", measured)
     ratio = added(measured, "hopline") / added(measured, "contrib")
     return [Row("requests, API only (no SDK)", "added ÷ contrib's added", ratio, 0.2)]
@@ -117,22 +133,24 @@ def on_top(meters: MeterProvider, *processors: SpanProcessor, request_id: bool) 
     return Arm(send(), on, off)
 
 
-def statsd() -> list[Row]:
+def measure_statsd(rounds: int) -> Measured:
     with Sink() as sink:
         config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
         meters, ids = sdk.meter_provider(), RequestIdSpanProcessor()
-        both = "with request id and statsd"
-        measured = interleaved(
-            {
-                "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
-                "hopline": on_top(meters, request_id=False),
-                "with request id": on_top(meters, ids, request_id=True),
-                "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
-                both: on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
-            }
-        )
+        on_tops = {
+            "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
+            "hopline": on_top(meters, request_id=False),
+            "with request id": on_top(meters, ids, request_id=True),
+            "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
+            "with request id and statsd": on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
+        }
+        return interleaved(on_tops, rounds)
+
+
+def statsd() -> list[Row]:
+    measured = in_new_processes(measure_statsd)
     show("requests, with request id and statsd", measured, "hopline")
-    extra = added(measured, both, "hopline")
+    extra = added(measured, "with request id and statsd", "hopline")
     return [Row("request id + statsd on top", "added ÷ floor", extra / median(measured, "floor"), 0.15)]
 
 

@@ -23,7 +23,7 @@ import aiohttp
 import requests
 import sdk
 from aiohttp_client import by_hand as floor_config
-from harness import Arm, Call, Row, added, each, interleaved, report, show
+from harness import Arm, Call, Measured, Row, added, each, in_new_processes, interleaved, report, show
 from http_server import serving
 from sending import send, session, then
 
@@ -36,25 +36,32 @@ BURST = 1000
 HOSTS_IN_A_TURN = 10_000
 
 
-def beside(case: str, sizes: dict[str, dict[str, Arm]], rounds: int, calls: int, parts: int = 1) -> list[Row]:
-    """Measure the arms of every size, all of them by turns, and compare what each adds with the first size."""
+def by_turns(sizes: dict[str, dict[str, Arm]], rounds: int, calls: int, parts: int = 1) -> Measured:
+    """Measure the arms of every size, all of them by turns."""
     arms = {f"{size}: {name}": arm for size, named in sizes.items() for name, arm in named.items()}
-    measured = each(interleaved(arms, rounds, calls), parts)
-    at = {size: {name: measured[f"{size}: {name}"] for name in named} for size, named in sizes.items()}
+    return each(interleaved(arms, rounds, calls), parts)
+
+
+def beside(case: str, measured: Measured) -> list[Row]:
+    """Compare what every size adds with the first size."""
+    at: dict[str, Measured] = {}
+    for arm, costs in measured.items():
+        size, _, name = arm.partition(": ")
+        at.setdefault(size, {})[name] = costs
     for size, costs in at.items():
         show(f"{case}, {size}", costs)
     (first, least), *others = at.items()
     return [row(case, f"added with {size} ÷ with {first}", costs, least) for size, costs in others]
 
 
-def row(case: str, measure: str, costs: dict[str, list[float]], least: dict[str, list[float]]) -> Row:
+def row(case: str, measure: str, costs: Measured, least: Measured) -> Row:
     ours, floor = (added(costs, name) / added(least, name) for name in ("hopline", "floor"))
     return Row(f"scale: {case}", measure, ours, FLAT, f"the floor: {floor:.2f}")
 
 
-def by_threads() -> list[Row]:
+def by_threads(rounds: int) -> Measured:
     sizes = {f"{number} thread{'s' * (number > 1)}": arms_in_threads(number) for number in (1, 8, 64)}
-    return beside("requests", sizes, rounds=15, calls=1, parts=CALLS)
+    return by_turns(sizes, rounds, calls=1, parts=CALLS)
 
 
 def arms_in_threads(threads: int) -> dict[str, Arm]:
@@ -80,9 +87,9 @@ def in_threads(threads: int, make: Callable[[], Call]) -> Call:
     return lambda: list(pool.map(one_share, range(threads)))
 
 
-def by_hosts() -> list[Row]:
+def by_hosts(rounds: int) -> Measured:
     sizes = {f"{number:,} host{'s' * (number > 1)}": arms_to(number) for number in (1, 100, 10_000)}
-    return beside("requests", sizes, rounds=9, calls=HOSTS_IN_A_TURN)
+    return by_turns(sizes, rounds, calls=HOSTS_IN_A_TURN)
 
 
 def arms_to(hosts: int) -> dict[str, Arm]:
@@ -110,10 +117,10 @@ def arms_to(hosts: int) -> dict[str, Arm]:
     }
 
 
-async def by_tasks() -> list[Row]:
+def by_tasks(rounds: int) -> Measured:
     with serving() as url:
         sizes = {f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)}
-        return await asyncio.to_thread(beside, "aiohttp", sizes, rounds=15, calls=1, parts=BURST)
+        return by_turns(sizes, rounds, calls=1, parts=BURST)
 
 
 def arms_in_tasks(url: str, tasks: int) -> dict[str, Arm]:
@@ -142,15 +149,17 @@ def burst(url: str, tasks: int, config: aiohttp.TraceConfig | None = None) -> Ca
     return lambda: asyncio.run(all_at_once())
 
 
-CASES: dict[str, Callable[[], list[Row]]] = {
-    "threads": by_threads,
-    "hosts": by_hosts,
-    "tasks": lambda: asyncio.run(by_tasks()),
+# What is called, how it is measured, in how many rounds.
+CASES: dict[str, tuple[str, Callable[[int], Measured], int]] = {
+    "threads": ("requests", by_threads, 15),
+    "hosts": ("requests", by_hosts, 9),
+    "tasks": ("aiohttp", by_tasks, 15),
 }
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        report(CASES[sys.argv[1]]())
+        called, measure, rounds = CASES[sys.argv[1]]
+        report(beside(called, in_new_processes(measure, rounds)))
     else:
         for name in CASES:
             subprocess.run([sys.executable, __file__, name], check=True)
