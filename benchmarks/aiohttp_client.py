@@ -130,11 +130,12 @@ async def run(rounds: int, requests: int, body: int) -> Measured:
     with serving(body) as url:
         each = ways(url)
         measured: Measured = {name: [] for name in each}
-        await measure(url, requests)
-        for _ in range(limited(rounds)):
+        for number in range(-1, limited(rounds)):
             for name in in_turn(each):
                 each[name].on()
-                measured[name].append(await measure(url, requests, each[name].config))
+                microseconds = await measure(url, requests, each[name].config)
+                if number >= 0:  # the first round warms up
+                    measured[name].append(microseconds)
                 each[name].off()
     return measured
 

@@ -69,10 +69,11 @@ def in_new_processes(measure: Callable[[int], Measured], rounds: int = 15) -> Me
 
     Where objects lie in memory is settled when a process starts, and makes a tenth of difference between two of them.
     """
-    runs = []
-    for _ in range(max(1, limited(rounds) // ROUNDS_OF_A_PROCESS)):
+    runs, left = [], limited(rounds)
+    while left > 0:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            runs.append(process.submit(measure, ROUNDS_OF_A_PROCESS).result())
+            runs.append(process.submit(measure, min(left, ROUNDS_OF_A_PROCESS)).result())
+        left -= ROUNDS_OF_A_PROCESS
     return {name: [cost for run in runs for cost in run[name]] for name in runs[0]}
 
 

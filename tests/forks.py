@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 
 _RAISED = 99
@@ -14,7 +15,9 @@ def exit_code_of_a_child(function: Callable[[], int]) -> int:
     if child == 0:
         code = _RAISED
         try:
-            code = function()
+            code = int(function())
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

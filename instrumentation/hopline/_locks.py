@@ -54,6 +54,7 @@ def hold_over_forks(
 
     def begin() -> None:
         let_go()
+        held.clear()  # what other threads held, which forked at the same time
         in_child()
 
     if hasattr(os, "register_at_fork"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from itertools import count
 
@@ -69,6 +70,16 @@ class Adding(Sampler):
 
     def get_description(self):
         return "Adding"
+
+
+class Redacting(BoundedAttributes):
+    """Hides the value of each attribute."""
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, "hidden")
+
+    def _set_items(self, attributes):
+        super()._set_items(dict.fromkeys(attributes, "hidden"))
 
 
 class Seen(SpanProcessor):
@@ -189,13 +200,6 @@ def test_an_attribute_that_is_set_again_is_the_last_one():
 
 
 def test_attributes_that_a_processor_keeps_in_its_own_way_stay_there():
-    class Redacting(BoundedAttributes):
-        def __setitem__(self, name, value):
-            super().__setitem__(name, "hidden")
-
-        def _set_items(self, attributes):
-            super()._set_items(dict.fromkeys(attributes, "hidden"))
-
     class Replacing(SpanProcessor):
         def on_start(self, span, parent_context=None):
             span._attributes = Redacting(attributes=span.attributes, immutable=False)
@@ -381,6 +385,23 @@ def test_a_parent_that_has_no_context_is_refused_as_by_the_sdk(telemetry):
 
     with pytest.raises(TypeError):
         spans_of(telemetry.tracer, SpanKind.CLIENT).start("GET", context, ATTRIBUTES, 5)
+
+
+def test_a_class_of_attributes_that_takes_the_place_of_the_sdks_keeps_them(telemetry, monkeypatch):
+    spans = spans_of(telemetry.tracer, SpanKind.CLIENT)
+    monkeypatch.setattr("opentelemetry.sdk.trace.BoundedAttributes", Redacting)
+    spans.start("GET", Context(), {"method": "GET"}, 5).end()
+
+    assert telemetry.span.attributes == {"method": "hidden"}
+
+
+def test_a_spans_lock_is_of_the_kind_that_the_sdk_takes_by_then(telemetry, monkeypatch):
+    spans, kind = spans_of(telemetry.tracer, SpanKind.CLIENT), type("Lock", (contextlib.nullcontext,), {})
+
+    monkeypatch.setattr("threading.Lock", kind)  # as gevent does, maybe late
+    span = spans.start("GET", Context(), ATTRIBUTES, 5)
+
+    assert type(span._lock) is kind
 
 
 def test_a_class_of_spans_that_takes_the_place_of_the_sdks_is_the_spans(telemetry, monkeypatch):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from threading import Lock
 from types import FunctionType
 from typing import Any
 
@@ -62,7 +62,8 @@ class Shortcut:
     The SDK cleans them one by one: 38,000 instructions for the first five of a span, 30,000 for three more, where a
     span without any takes 100,000. That ours are strings and numbers is seen in 3,000. What is anything else, or may
     reach one of the provider's limits, is left to the SDK; so is everything once somebody patches the methods that are
-    passed by: ``start_span`` of tracers, ``__init__`` of spans and readable spans, ``set_attributes`` of spans.
+    passed by (``start_span`` of tracers, ``__init__`` of spans and readable spans, ``set_attributes`` of spans), or
+    puts another class in the place of spans or of their attributes.
 
     Args:
         tracer: the tracer.
@@ -98,7 +99,7 @@ class Shortcut:
         if decision is _DROPPED or not decision.is_recording():
             return NonRecordingSpan(context)
         span: sdk.Span = self._made(name, context, origin, sampling.attributes or {}, links)
-        if counted is not None:
+        if self._count is not None:
             span._record_end_metrics = counted
         span.start(start_time=start_time, parent_context=parent)
         return span
@@ -120,6 +121,7 @@ class Shortcut:
             or sdk._Span is not _SPAN
             or _SPAN.__init__ is not _MAKE_SPAN
             or sdk.ReadableSpan.__init__ is not _MAKE_READABLE_SPAN
+            or sdk.BoundedAttributes is not BoundedAttributes  # type: ignore[attr-defined]
             or (_MAY_BE_DISABLED and not self._tracer._is_enabled())
         )
 
@@ -177,7 +179,7 @@ class Shortcut:
         span._record_exception = span._set_status_on_exception = True
         span._span_processor = tracer.span_processor
         span._limits = tracer._span_limits
-        span._lock = Lock()
+        span._lock = threading.Lock()  # whose it is by now: gevent may have patched it since we were imported
         span._attributes = attributes
         span._events = span._new_events()
         span._links = span._new_links(links)

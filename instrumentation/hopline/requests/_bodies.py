@@ -77,6 +77,7 @@ class Streams:
         """Measure none any more."""
         with self._applying:
             self._is_on = self._are_applied = False
+            self._streamed.clear()  # how they end is not seen any more
             for patch in self._patches:
                 patch.remove()
 
@@ -96,7 +97,9 @@ class Streams:
                 self._are_applied = True
 
     def _keep(self, raw: Any, streamed: _Streamed) -> None:
-        self._streamed[ref(raw, self._dropped)] = streamed
+        with self._applying:
+            if self._is_on:
+                self._streamed[ref(raw, self._dropped)] = streamed
 
     def _read(self, wrapped: Wrapped, raw: Any, args: Any, kwargs: Any) -> Any:
         try:
@@ -149,7 +152,7 @@ class Streams:
     def _dropped(self, reference: ref[Any]) -> None:
         # One that is dropped by itself has been closed before; within a cycle of garbage this comes first.
         streamed = self._streamed.pop(reference, None)
-        if streamed is not None and self._is_on:
+        if streamed is not None:
             guard(streamed.tell, ABANDONED)
 
 

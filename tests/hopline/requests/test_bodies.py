@@ -126,13 +126,32 @@ def test_a_body_that_is_dropped_within_a_cycle_is_abandoned_once(instrument, tel
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_body_that_is_dropped_within_a_cycle_after_uninstrumenting_is_not_told_of(
-    instrument, telemetry, server, session
-):
+@pytest.mark.parametrize("again", [False, True], ids=["for good", "and instrumented again"])
+def test_a_body_that_outlasts_the_instrumentation_is_not_told_of(instrument, telemetry, server, session, again):
     instrument()
     response = session.get(server.answer("/", Answer(body=b"x" * 100_000)), stream=True)
     response.mine = response
     RequestsInstrumentor().uninstrument()
+    if again:
+        instrument()
+
+    del response
+    gc.collect()
+
+    assert telemetry.points(SIZE) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_body_that_begins_while_uninstrumenting_is_not_told_of(instrument, telemetry, server, session):
+    def uninstrument(response, **_):
+        RequestsInstrumentor().uninstrument()
+
+    instrument()
+    response = session.get(
+        server.answer("/", Answer(body=b"x" * 100_000)), stream=True, hooks={"response": uninstrument}
+    )
+    response.mine = response
+    instrument()
 
     del response
     gc.collect()
