@@ -24,14 +24,12 @@ class Download(Body):
         instruments: what it is told to.
     """
 
-    __slots__ = ("_content", "_headers", "_instruments", "_outcome", "_streamed", "_uncounted")
+    __slots__ = ("_content", "_headers", "_streamed", "_uncounted")
 
     def __init__(self, response: ClientResponse, outcome: Outcome, instruments: ClientInstruments) -> None:
-        super().__init__(outcome.series)
+        super().__init__(instruments, outcome)
         self._content: Any = response.content
         self._headers = response.headers
-        self._outcome = outcome
-        self._instruments = instruments
         self._streamed = False
         self._uncounted: str | None = None
 
@@ -70,8 +68,9 @@ class Download(Body):
 
     def _record(self, size: int, ending: str) -> None:
         if self._streamed:
-            self._instruments.bodies.record(self, size, ending)
-        self._instruments.record_sizes(None, size, self._outcome)
+            self.tell(size, ending)
+        else:
+            self.instruments.record_sizes(None, size, self.outcome)
 
     def _size(self, ending: str) -> int | None:
         raw = getattr(self._content, "total_raw_bytes", None)  # since aiohttp 3.13

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Meter
 
-from hopline.http.attributes import OUTCOME
-from hopline.http.series import Series, histogram
+from hopline.http.attributes import OUTCOME, Outcome
+from hopline.http.series import histogram
+
+if TYPE_CHECKING:
+    from hopline.http.instruments import ClientInstruments
 
 CONSUMED = "consumed"
 """The body was read to its end."""
@@ -57,21 +61,28 @@ class Bodies:
             size: the bytes of it that were read from the wire.
             ending: ``CONSUMED``, ``CLOSED``, ``ABANDONED``, or the type of the error that ended it.
         """
-        series = body.series.extended(OUTCOME, ending)
+        series = body.outcome.series.extended(OUTCOME, ending)
         self._duration.record((perf_counter_ns() - body.started) / 1e9, series)
         self._size.record(size, series)
 
 
 class Body:
-    """One streamed body, from the header on.
+    """One body that is read after its call, from the header on.
 
     Attributes:
-        series: that of the request's duration.
+        instruments: what it is told to.
+        outcome: how its attempt ended.
         started: when the header had arrived, in nanoseconds of the performance counter.
     """
 
-    __slots__ = ("series", "started")
+    __slots__ = ("instruments", "outcome", "started")
 
-    def __init__(self, series: Series) -> None:
-        self.series = series
+    def __init__(self, instruments: ClientInstruments, outcome: Outcome) -> None:
+        self.instruments = instruments
+        self.outcome = outcome
         self.started = perf_counter_ns()
+
+    def tell(self, size: int, ending: str) -> None:
+        """Record that it has ended; the arguments are those of :meth:`Bodies.record`."""
+        self.instruments.bodies.record(self, size, ending)
+        self.instruments.record_sizes(None, size, self.outcome)

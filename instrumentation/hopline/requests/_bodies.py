@@ -26,27 +26,18 @@ class _Streamed(Body):
     """A body that is being streamed.
 
     Attributes:
-        instruments: what it is told to.
-        outcome: how its attempt ended.
         response: refers to the response that it is of.
         received: the bytes so far.
         broken: the type of the error that reading has ended with, if it has.
     """
 
-    __slots__ = ("broken", "instruments", "outcome", "received", "response")
+    __slots__ = ("broken", "received", "response")
 
     def __init__(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
-        super().__init__(outcome.series)
-        self.instruments = call.telemetry.instruments
-        self.outcome = outcome
+        super().__init__(call.telemetry.instruments, outcome)
         self.response = ref(response)
         self.received: int = received(call.progress)
         self.broken: str | None = None
-
-    def tell(self, ending: str) -> None:
-        """Record that the body has ended; the arguments are those of :meth:`Bodies.record`."""
-        self.instruments.bodies.record(self, self.received, ending)
-        self.instruments.record_sizes(None, self.received, self.outcome)
 
 
 class Streams:
@@ -147,13 +138,13 @@ class Streams:
     def _ended(self, raw: Any) -> None:
         streamed = self._streamed.pop(ref(raw), None)
         if streamed is not None:
-            streamed.tell(_ending(raw, streamed))
+            streamed.tell(streamed.received, _ending(raw, streamed))
 
     def _dropped(self, reference: ref[Any]) -> None:
         # One that is dropped by itself has been closed before; within a cycle of garbage this comes first.
         streamed = self._streamed.pop(reference, None)
         if streamed is not None:
-            guard(streamed.tell, ABANDONED)
+            guard(streamed.tell, streamed.received, ABANDONED)
 
 
 def _count_chunk(progress: Progress, raw: Any, data: bytes) -> None:
