@@ -27,7 +27,7 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 
 import aiohttp
 import sdk
-from harness import Measured, Row, added, in_new_processes, in_turn, limited, report, show
+from harness import Measured, Row, added, in_new_processes, in_rounds, report, show
 from http_server import serving
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor as ContribInstrumentor
@@ -125,23 +125,20 @@ def ways(url: str) -> dict[str, Way]:
     }
 
 
-async def run(rounds: int, requests: int, body: int) -> Measured:
-    """The CPU microseconds of each way in each round; the ways take turns."""
+def measured_by(requests: int, body: int, rounds: int) -> Measured:
+    """The CPU microseconds of each way in each round."""
     with serving(body) as url:
         each = ways(url)
-        measured: Measured = {name: [] for name in each}
-        for number in range(-1, limited(rounds)):
-            for name in in_turn(each):
-                each[name].on()
-                microseconds = await measure(url, requests, each[name].config)
-                if number >= 0:  # the first round warms up
-                    measured[name].append(microseconds)
-                each[name].off()
-    return measured
 
+        def cost(name: str) -> float:
+            way = each[name]
+            way.on()
+            try:
+                return asyncio.run(measure(url, requests, way.config))
+            finally:
+                way.off()
 
-def measured_by(requests: int, body: int, rounds: int) -> Measured:
-    return asyncio.run(run(rounds, requests, body))
+        return in_rounds(each, cost, rounds)
 
 
 def main() -> None:

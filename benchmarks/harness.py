@@ -77,24 +77,22 @@ def in_new_processes(measure: Callable[[int], Measured], rounds: int = 15) -> Me
     return {name: [cost for run in runs for cost in run[name]] for name in runs[0]}
 
 
-def in_turn(names: Iterable[str]) -> list[str]:
-    """The order of one round: any of them may be the first."""
-    order = list(names)
-    random.shuffle(order)
-    return order
+def in_rounds(names: Iterable[str], cost: Callable[[str], float], rounds: int) -> Measured:
+    """The costs of each, round by round; they take turns, and any of them may be the first."""
+    measured: Measured = {name: [] for name in names}
+    for number in range(-1, limited(rounds)):
+        for name in random.sample(list(measured), len(measured)):
+            found = cost(name)
+            if number >= 0:  # the first round warms up
+                measured[name].append(found)
+    return measured
 
 
 def interleaved(
     arms: dict[str, Arm], rounds: int = 15, calls: int = 2000, clock: Callable[[], float] = process_time
 ) -> Measured:
-    """CPU microseconds of one call, of each arm in each round; the arms take turns."""
-    measured: Measured = {name: [] for name in arms}
-    for number in range(-1, limited(rounds)):
-        for name in in_turn(arms):
-            microseconds = turn(arms[name], calls, clock)
-            if number >= 0:  # the first round warms up
-                measured[name].append(microseconds)
-    return measured
+    """CPU microseconds of one call, of each arm in each round."""
+    return in_rounds(arms, lambda name: turn(arms[name], calls, clock), rounds)
 
 
 def turn(arm: Arm, calls: int, clock: Callable[[], float]) -> float:
