@@ -1,24 +1,21 @@
 """What instrumentation adds to one aiohttp request on loopback, in CPU time: hopline beside contrib's instrumentor.
 
-All in one run, round by round, a few rounds in each of a few processes: bare aiohttp, a trace config whose sixteen
-receivers do nothing, a floor (the same with what the SDK costs for one span and one histogram, written by hand with
-ready-made attributes), contrib, hopline (all sixteen signals on), and hopline uninstrumented. Spans are sampled and go
-through a BatchSpanProcessor to an exporter that does nothing; metrics have a reader. The server is a process of its
-own, so its CPU time does not count.
+All in one run, each in processes of its own that take turns: bare aiohttp, a trace config whose sixteen receivers do
+nothing, a floor (the same with what the SDK costs for one span and one histogram, written by hand with ready-made
+attributes), contrib, hopline (all sixteen signals on), and hopline uninstrumented. Spans are sampled and go through a
+BatchSpanProcessor to an exporter that does nothing; metrics have a reader. The server is a process of its own, so its
+CPU time does not count.
 
-    python benchmarks/aiohttp_client.py [--rounds 15] [--requests 1500] [--body 128]
+    python benchmarks/aiohttp_client.py [--body 128]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 # The same conventions and the same headers for everybody.
@@ -27,35 +24,48 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 
 import aiohttp
 import sdk
-from harness import Measured, Row, added, in_new_processes, in_rounds, report, show
+from harness import Arm, Call, Row, added, each, report, show
 from http_server import serving
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor as ContribInstrumentor
 from opentelemetry.trace import SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from processes import taking_turns
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
 
+REQUESTS = 5  # of one call
 
-async def measure(url: str, requests: int, config: aiohttp.TraceConfig | None = None) -> float:
-    """CPU microseconds of one request, on a connection that is kept alive."""
-    async with aiohttp.ClientSession(trace_configs=[config] if config else None) as session:
 
-        async def fetch() -> None:
-            async with session.get(url) as response:
+class Application:
+    """Makes requests on a connection that is kept alive.
+
+    Args:
+        url: what it gets.
+        config: a trace config of its session.
+    """
+
+    def __init__(self, url: str, config: aiohttp.TraceConfig | None = None) -> None:
+        self._url = url
+        self._configs = [config] if config else None
+        self._session: aiohttp.ClientSession | None = None
+        self._loop = asyncio.new_event_loop()
+
+    def run(self) -> None:
+        """Make some requests."""
+        self._loop.run_until_complete(self._run())
+
+    def end(self) -> None:
+        if self._session is not None:
+            self._loop.run_until_complete(self._session.close())
+        self._loop.close()
+
+    async def _run(self) -> None:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(trace_configs=self._configs)
+        for _ in range(REQUESTS):
+            async with self._session.get(self._url) as response:
                 await response.read()
-
-        for _ in range(20):
-            await fetch()
-        gc.collect()
-        gc.disable()
-        try:
-            before = process_time()
-            for _ in range(requests):
-                await fetch()
-            return (process_time() - before) / requests * 1e6
-        finally:
-            gc.enable()
 
 
 def doing_nothing(*but: str) -> aiohttp.TraceConfig:
@@ -98,56 +108,33 @@ def by_hand(
     return config
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way of making requests: what is done before and after, and the session's trace config."""
-
-    on: Callable[[], object] = lambda: None
-    off: Callable[[], object] = lambda: None
-    config: aiohttp.TraceConfig | None = None
-
-
-def ways(url: str) -> dict[str, Way]:
+def arms(url: str) -> dict[str, Arm]:
     contrib, hopline = ContribInstrumentor(), AioHttpClientInstrumentor()
-    for_floor, for_contrib, for_hopline = sdk.providers(), sdk.providers(), sdk.providers()
+    providers = sdk.providers()
 
     def on_and_off() -> None:
-        hopline.instrument(**for_hopline)
+        hopline.instrument(**providers)
         hopline.uninstrument()
 
+    def application(on: Call = lambda: None, config: aiohttp.TraceConfig | None = None) -> Arm:
+        made = Application(url, config)
+        return Arm(made.run, on, made.end)
+
     return {
-        "bare": Way(),
-        "signals that do nothing": Way(config=doing_nothing()),
-        "floor": Way(config=by_hand(url, **for_floor)),
-        "contrib": Way(lambda: contrib.instrument(**for_contrib), contrib.uninstrument),
-        "hopline": Way(lambda: hopline.instrument(**for_hopline), hopline.uninstrument),
-        "hopline, uninstrumented": Way(on_and_off),
+        "bare": application(),
+        "signals that do nothing": application(config=doing_nothing()),
+        "floor": application(config=by_hand(url, **providers)),
+        "contrib": application(partial(contrib.instrument, **providers)),
+        "hopline": application(partial(hopline.instrument, **providers)),
+        "hopline, uninstrumented": application(on_and_off),
     }
-
-
-def measured_by(requests: int, body: int, rounds: int) -> Measured:
-    """The CPU microseconds of each way in each round."""
-    with serving(body) as url:
-        each = ways(url)
-
-        def cost(name: str) -> float:
-            way = each[name]
-            way.on()
-            try:
-                return asyncio.run(measure(url, requests, way.config))
-            finally:
-                way.off()
-
-        return in_rounds(each, cost, rounds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--requests", type=int, default=1500)
     parser.add_argument("--body", type=int, default=128)
-    options = parser.parse_args()
-    measured = in_new_processes(partial(measured_by, options.requests, options.body), options.rounds)
+    with serving(parser.parse_args().body) as url:
+        measured = each(taking_turns(partial(arms, url), calls=20), REQUESTS)
     show(f"aiohttp {aiohttp.__version__}, loopback, sampled + metrics", measured)
     ratio = added(measured, "hopline") / added(measured, "contrib")
     print(f"  floor ÷ contrib's added: {added(measured, 'floor') / added(measured, 'contrib'):.2f}")

@@ -9,16 +9,13 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from time import process_time
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
 Measured = dict[str, list[float]]
 """What each arm costs in each round."""
-
-ROUNDS_OF_A_PROCESS = 3
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class Arm:
 
     Attributes:
         call: does it once.
-        on: called before a turn.
-        off: called after it.
+        on: called before a turn, or before the first of many.
+        off: called after it, or after the last.
     """
 
     call: Call
@@ -64,19 +61,6 @@ def limited(rounds: int) -> int:
     return min(rounds, int(os.environ.get("HOPLINE_BENCH_ROUNDS") or rounds))
 
 
-def in_new_processes(measure: Callable[[int], Measured], rounds: int = 15) -> Measured:
-    """What a function measures in new processes, a few rounds in each, one process after the other.
-
-    Where objects lie in memory is settled when a process starts, and makes a tenth of difference between two of them.
-    """
-    runs, left = [], limited(rounds)
-    while left > 0:
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            runs.append(process.submit(measure, min(left, ROUNDS_OF_A_PROCESS)).result())
-        left -= ROUNDS_OF_A_PROCESS
-    return {name: [cost for run in runs for cost in run[name]] for name in runs[0]}
-
-
 def in_rounds(names: Iterable[str], cost: Callable[[str], float], rounds: int) -> Measured:
     """The costs of each, round by round; they take turns, and any of them may be the first."""
     measured: Measured = {name: [] for name in names}
@@ -88,29 +72,24 @@ def in_rounds(names: Iterable[str], cost: Callable[[str], float], rounds: int) -
     return measured
 
 
-def interleaved(
-    arms: dict[str, Arm], rounds: int = 15, calls: int = 2000, clock: Callable[[], float] = process_time
-) -> Measured:
-    """CPU microseconds of one call, of each arm in each round."""
-    return in_rounds(arms, lambda name: turn(arms[name], calls, clock), rounds)
+def interleaved(calls: dict[str, Call], rounds: int, warm_up: int, clock: Clock = process_time) -> Measured:
+    """CPU microseconds of each call in each round, all in this process; so often without being measured before."""
+    return in_rounds(calls, lambda name: burst(calls[name], 1, warm_up, clock), rounds)
 
 
-def turn(arm: Arm, calls: int, clock: Callable[[], float]) -> float:
-    """CPU microseconds of one call of an arm."""
-    call = arm.call
-    arm.on()
+def burst(call: Call, calls: int, warm_up: int, clock: Clock = process_time) -> float:
+    """CPU microseconds of one call, of so many."""
+    for _ in range(warm_up):
+        call()
+    gc.collect()
+    gc.disable()
     try:
-        for _ in range(max(calls // 20, min(calls, 20))):
-            call()
-        gc.collect()
-        gc.disable()
         before = clock()
         for _ in range(calls):
             call()
         return (clock() - before) / calls * 1e6
     finally:
         gc.enable()
-        arm.off()
 
 
 def each(measured: Measured, parts: float) -> Measured:

@@ -1,7 +1,7 @@
 """What instrumentation adds to one `Session.send`, beside opentelemetry-python-contrib's and a floor.
 
 The floor is what the OpenTelemetry SDK costs for the same span and histogram, written by hand with ready-made
-attributes. Each case runs in a few processes of its own, with all its arms by turns.
+attributes.
 
     python benchmarks/requests_send.py [sampled|unsampled|loopback|api|statsd]
 """
@@ -20,7 +20,7 @@ os.environ["OTEL_PROPAGATORS"] = "tracecontext"
 os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
 
 import sdk
-from harness import Arm, Call, Measured, Row, added, in_new_processes, interleaved, median, report, show
+from harness import Arm, Call, Measured, Row, added, median, report, show
 from http_server import serving
 from opentelemetry import propagate
 from opentelemetry.instrumentation.requests import RequestsInstrumentor as ContribInstrumentor
@@ -28,6 +28,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from processes import taking_turns
 from sending import get, send, then
 from statsd_sink import Sink
 
@@ -60,12 +61,12 @@ def beside(measured: Measured, ours: float) -> str:
     return f"÷ what the floor adds after each call: {ours / added(measured, 'bare, then floor'):.2f}"
 
 
-def measure_sampled(rounds: int) -> Measured:
-    return interleaved(arms(sdk.providers()), rounds)
+def arms_with_sdk(*, is_sampled: bool) -> dict[str, Arm]:
+    return arms(sdk.providers(sampled=is_sampled))
 
 
 def sampled() -> list[Row]:
-    measured = in_new_processes(measure_sampled)
+    measured = taking_turns(partial(arms_with_sdk, is_sampled=True))
     show("requests, sampled, with metrics", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, `Session.send`, sampled + metrics"
@@ -75,12 +76,8 @@ def sampled() -> list[Row]:
     ]
 
 
-def measure_unsampled(rounds: int) -> Measured:
-    return interleaved(arms(sdk.providers(sampled=False)), rounds)
-
-
 def unsampled() -> list[Row]:
-    measured = in_new_processes(measure_unsampled)
+    measured = taking_turns(partial(arms_with_sdk, is_sampled=False))
     show("requests, not sampled, no metrics reader", measured)
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, not sampled, no metrics reader"
@@ -90,25 +87,25 @@ def unsampled() -> list[Row]:
     ]
 
 
-def measure_loopback(rounds: int) -> Measured:
-    with serving() as url:
-        return interleaved(arms(sdk.providers(), partial(get, url)), rounds, calls=500)
+def arms_over_a_socket(url: str) -> dict[str, Arm]:
+    return arms(sdk.providers(), partial(get, url))
 
 
 def loopback() -> list[Row]:
     """What the fast adapter of the other cases leaves out: connections, phases, bodies. It has no target."""
-    measured = in_new_processes(measure_loopback, rounds=21)
+    with serving() as url:
+        measured = taking_turns(partial(arms_over_a_socket, url), calls=100)
     show("requests, over a loopback socket, sampled, with metrics", measured)
     print(f"  hopline ÷ contrib's added: {added(measured, 'hopline') / added(measured, 'contrib'):.2f}")
     return []
 
 
-def measure_api(rounds: int) -> Measured:
-    return interleaved({name: arm for name, arm in arms({}).items() if "floor" not in name}, rounds)
+def arms_without_sdk() -> dict[str, Arm]:
+    return {name: arm for name, arm in arms({}).items() if "floor" not in name}
 
 
 def api() -> list[Row]:
-    measured = in_new_processes(measure_api)
+    measured = taking_turns(arms_without_sdk)
     show("requests, API only", measured)
     ratio = added(measured, "hopline") / added(measured, "contrib")
     return [Row("requests, API only (no SDK)", "added ÷ contrib's added", ratio, 0.2)]
@@ -133,22 +130,21 @@ def on_top(meters: MeterProvider, *processors: SpanProcessor, request_id: bool) 
     return Arm(send(), on, off)
 
 
-def measure_statsd(rounds: int) -> Measured:
-    with Sink() as sink:
-        config = StatsdConfig(endpoint=f"udp://127.0.0.1:{sink.port}", prefix="bench")
-        meters, ids = sdk.meter_provider(), RequestIdSpanProcessor()
-        on_tops = {
-            "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
-            "hopline": on_top(meters, request_id=False),
-            "with request id": on_top(meters, ids, request_id=True),
-            "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
-            "with request id and statsd": on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
-        }
-        return interleaved(on_tops, rounds)
+def arms_on_top(port: int) -> dict[str, Arm]:
+    config = StatsdConfig(endpoint=f"udp://127.0.0.1:{port}", prefix="bench")
+    meters, ids = sdk.meter_provider(), RequestIdSpanProcessor()
+    return {
+        "floor": Arm(sdk.by_hand({"tracer_provider": sdk.tracer_provider(), "meter_provider": meters})),
+        "hopline": on_top(meters, request_id=False),
+        "with request id": on_top(meters, ids, request_id=True),
+        "with statsd": on_top(meters, StatsdSpanProcessor(config), request_id=False),
+        "with request id and statsd": on_top(meters, ids, StatsdSpanProcessor(config), request_id=True),
+    }
 
 
 def statsd() -> list[Row]:
-    measured = in_new_processes(measure_statsd)
+    with Sink() as sink:
+        measured = taking_turns(partial(arms_on_top, sink.port))
     show("requests, with request id and statsd", measured, "hopline")
     extra = added(measured, "with request id and statsd", "hopline")
     return [Row("request id + statsd on top", "added ÷ floor", extra / median(measured, "floor"), 0.15)]

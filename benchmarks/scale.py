@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from itertools import cycle
 
 os.environ["OTEL_PROPAGATORS"] = "tracecontext"
@@ -23,8 +25,9 @@ import aiohttp
 import requests
 import sdk
 from aiohttp_client import by_hand as floor_config
-from harness import Arm, Call, Measured, Row, added, each, in_new_processes, interleaved, report, show
+from harness import Arm, Call, Measured, Row, added, each, report, show
 from http_server import serving
+from processes import taking_turns
 from sending import send, session, then
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
@@ -33,13 +36,11 @@ from hopline.requests import RequestsInstrumentor
 FLAT = 1.10
 CALLS = 6400
 BURST = 1000
-HOSTS_IN_A_TURN = 10_000
 
 
-def by_turns(sizes: dict[str, dict[str, Arm]], rounds: int, calls: int, parts: int = 1) -> Measured:
-    """Measure the arms of every size, all of them by turns."""
-    arms = {f"{size}: {name}": arm for size, named in sizes.items() for name, arm in named.items()}
-    return each(interleaved(arms, rounds, calls), parts)
+def at_each(sizes: dict[str, dict[str, Arm]]) -> dict[str, Arm]:
+    """The arms of every size."""
+    return {f"{size}: {name}": arm for size, named in sizes.items() for name, arm in named.items()}
 
 
 def beside(case: str, measured: Measured) -> list[Row]:
@@ -55,23 +56,43 @@ def beside(case: str, measured: Measured) -> list[Row]:
 
 
 def row(case: str, measure: str, costs: Measured, least: Measured) -> Row:
-    ours, floor = (added(costs, name) / added(least, name) for name in ("hopline", "floor"))
-    return Row(f"scale: {case}", measure, ours, FLAT, f"the floor: {floor:.2f}")
+    note = f"the floor: {grown('floor', costs, least):.2f}"
+    return Row(f"scale: {case}", measure, grown("hopline", costs, least), FLAT, note)
 
 
-def by_threads(rounds: int) -> Measured:
-    sizes = {f"{number} thread{'s' * (number > 1)}": arms_in_threads(number) for number in (1, 8, 64)}
-    return by_turns(sizes, rounds, calls=1, parts=CALLS)
+def grown(name: str, costs: Measured, least: Measured) -> float:
+    """How many times as much an arm adds."""
+    return added(costs, name) / added(least, name)
 
 
-def arms_in_threads(threads: int) -> dict[str, Arm]:
+def threads(cores: int | None) -> dict[str, Arm]:
+    return at_each({f"{number} thread{'s' * (number > 1)}": arms_in_threads(number, cores) for number in (1, 8, 64)})
+
+
+def by_threads() -> list[Row]:
+    """One thread runs at a time, on any core; on one core, it finds the caches as the thread before has left them."""
+    rows, on_one = (
+        beside(f"requests{where}", each(taking_turns(partial(threads, cores), rounds=15, calls=1), CALLS))
+        for where, cores in (("", None), (", all threads on one core", 1))
+    )
+    return [
+        replace(row, note=f"{row.note}; with all threads on one core {one.value:.2f}, {one.note}")
+        for row, one in zip(rows, on_one, strict=True)
+    ]
+
+
+def arms_in_threads(threads: int, cores: int | None) -> dict[str, Arm]:
     providers, instrumentor = sdk.providers(), RequestsInstrumentor()
     by_hand = sdk.by_hand(providers)
     bare = in_threads(threads, send)
+
+    def stay() -> None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
     return {
-        "bare": Arm(bare),
-        "floor": Arm(in_threads(threads, lambda: then(send(), by_hand))),
-        "hopline": Arm(bare, lambda: instrumentor.instrument(**providers), instrumentor.uninstrument),
+        "bare": Arm(bare, stay),
+        "floor": Arm(in_threads(threads, lambda: then(send(), by_hand)), stay),
+        "hopline": Arm(bare, lambda: (stay(), instrumentor.instrument(**providers)), instrumentor.uninstrument),
     }
 
 
@@ -87,13 +108,16 @@ def in_threads(threads: int, make: Callable[[], Call]) -> Call:
     return lambda: list(pool.map(one_share, range(threads)))
 
 
-def by_hosts(rounds: int) -> Measured:
-    sizes = {f"{number:,} host{'s' * (number > 1)}": arms_to(number) for number in (1, 100, 10_000)}
-    return by_turns(sizes, rounds, calls=HOSTS_IN_A_TURN)
+def hosts() -> dict[str, Arm]:
+    return at_each({f"{number:,} host{'s' * (number > 1)}": arms_to(number) for number in (1, 100, 10_000)})
+
+
+def by_hosts() -> list[Row]:
+    return beside("requests", taking_turns(hosts))
 
 
 def arms_to(hosts: int) -> dict[str, Arm]:
-    """Each visits every host once before its turn: a host that is met for the first time is another matter."""
+    """Each visits every host once before its first turn: a host that is met for the first time is another matter."""
     providers, instrumentor = sdk.providers(), RequestsInstrumentor()
     by_hand, sending = sdk.by_hand(providers), session()
     names = [f"host-{number}.example.com" for number in range(hosts)]
@@ -117,10 +141,13 @@ def arms_to(hosts: int) -> dict[str, Arm]:
     }
 
 
-def by_tasks(rounds: int) -> Measured:
+def tasks(url: str) -> dict[str, Arm]:
+    return at_each({f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)})
+
+
+def by_tasks() -> list[Row]:
     with serving() as url:
-        sizes = {f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)}
-        return by_turns(sizes, rounds, calls=1, parts=BURST)
+        return beside("aiohttp", each(taking_turns(partial(tasks, url), rounds=24, calls=1), BURST))
 
 
 def arms_in_tasks(url: str, tasks: int) -> dict[str, Arm]:
@@ -149,17 +176,11 @@ def burst(url: str, tasks: int, config: aiohttp.TraceConfig | None = None) -> Ca
     return lambda: asyncio.run(all_at_once())
 
 
-# What is called, how it is measured, in how many rounds.
-CASES: dict[str, tuple[str, Callable[[int], Measured], int]] = {
-    "threads": ("requests", by_threads, 15),
-    "hosts": ("requests", by_hosts, 9),
-    "tasks": ("aiohttp", by_tasks, 15),
-}
+CASES: dict[str, Callable[[], list[Row]]] = {"threads": by_threads, "hosts": by_hosts, "tasks": by_tasks}
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        called, measure, rounds = CASES[sys.argv[1]]
-        report(beside(called, in_new_processes(measure, rounds)))
+        report(CASES[sys.argv[1]]())
     else:
         for name in CASES:
             subprocess.run([sys.executable, __file__, name], check=True)

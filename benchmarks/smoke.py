@@ -13,7 +13,7 @@ import sys
 from run import run
 
 ATTEMPTS = 3
-ROUNDS = "3"
+ROUNDS = "15"
 SEND = "requests, `Session.send`, sampled + metrics"
 UNSAMPLED = "requests, not sampled, no metrics reader"
 TIMING = "statsd: `timing`, packed and sent"

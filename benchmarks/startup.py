@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from harness import Arm, Row, added, each, interleaved, median, report, show
+from harness import Row, added, each, interleaved, median, report, show
 
 VIEWS = {
     "hopline": {"hopline"},
@@ -96,18 +96,18 @@ def children() -> float:
 
 def costs(views: dict[str, Path]) -> list[Row]:
     ours = views["hopline"]
-    arms = {
-        "bare": Arm(partial(run, ours, "python", "-c", "pass")),
-        SDK: Arm(partial(run, ours, "python", "-c", SDK)),
-        f"{SDK}, hopline": Arm(partial(run, ours, "python", "-c", f"{SDK}, hopline")),
-        "loader, nothing to load": Arm(instrumented(views["loader"])),
+    programs = {
+        "bare": partial(run, ours, "python", "-c", "pass"),
+        SDK: partial(run, ours, "python", "-c", SDK),
+        f"{SDK}, hopline": partial(run, ours, "python", "-c", f"{SDK}, hopline"),
+        "loader, nothing to load": instrumented(views["loader"]),
         # What every distribution starts from.
-        "loader, then the SDK": Arm(instrumented(views["loader"], SDK_IN_FULL)),
-        "contrib": Arm(instrumented(views["contrib"])),
-        "hopline": Arm(instrumented(ours)),
-        "hopline, exporting logs as contrib does": Arm(instrumented(ours, OTEL_LOGS_EXPORTER="otlp")),
+        "loader, then the SDK": instrumented(views["loader"], SDK_IN_FULL),
+        "contrib": instrumented(views["contrib"]),
+        "hopline": instrumented(ours),
+        "hopline, exporting logs as contrib does": instrumented(ours, OTEL_LOGS_EXPORTER="otlp"),
     }
-    measured = each(interleaved(arms, rounds=15, calls=1, clock=children), 1000)
+    measured = each(interleaved(programs, rounds=25, warm_up=0, clock=children), 1000)
     show("start-up, `opentelemetry-instrument python -c pass` and before it", measured, "bare", "milliseconds")
     ratio, least = (
         median(measured, name) / median(measured, "contrib") for name in ("hopline", "loader, then the SDK")
