@@ -19,7 +19,7 @@ from harness import Arm, Measured, burst, in_rounds, limited
 
 Arms = Callable[[], dict[str, Arm]]
 
-PROCESSES = 3  # of each arm
+PROCESSES = 5  # of each arm
 WARM_UP_TURNS = 2
 
 # Without these, glibc maps and unmaps the 256 KiB that asyncio receives into either each time or never, by what the
@@ -30,7 +30,7 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 << 20))
 _new = get_context("spawn")
 
 
-def taking_turns(arms: Arms, rounds: int = 60, calls: int = 1000) -> Measured:
+def taking_turns(arms: Arms, rounds: int = 50, calls: int = 1000) -> Measured:
     """CPU microseconds of one call, of each arm in each round.
 
     Args:

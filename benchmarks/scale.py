@@ -147,7 +147,7 @@ def tasks(url: str) -> dict[str, Arm]:
 
 def by_tasks() -> list[Row]:
     with serving() as url:
-        return beside("aiohttp", each(taking_turns(partial(tasks, url), rounds=45, calls=1), BURST))
+        return beside("aiohttp", each(taking_turns(partial(tasks, url), rounds=30, calls=1), BURST))
 
 
 def arms_in_tasks(url: str, tasks: int) -> dict[str, Arm]:
