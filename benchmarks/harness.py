@@ -64,7 +64,7 @@ def limited(rounds: int) -> int:
 def in_rounds(names: Iterable[str], cost: Callable[[str], float], rounds: int) -> Measured:
     """The costs of each, round by round; they take turns, and any of them may be the first."""
     measured: Measured = {name: [] for name in names}
-    for number in range(-1, limited(rounds)):
+    for number in range(-1, rounds):
         for name in random.sample(list(measured), len(measured)):
             found = cost(name)
             if number >= 0:  # the first round warms up
@@ -74,7 +74,7 @@ def in_rounds(names: Iterable[str], cost: Callable[[str], float], rounds: int) -
 
 def interleaved(calls: dict[str, Call], rounds: int, warm_up: int, clock: Clock = process_time) -> Measured:
     """CPU microseconds of each call in each round, all in this process; so often without being measured before."""
-    return in_rounds(calls, lambda name: burst(calls[name], 1, warm_up, clock), rounds)
+    return in_rounds(calls, lambda name: burst(calls[name], 1, warm_up, clock), limited(rounds))
 
 
 def burst(call: Call, calls: int, warm_up: int, clock: Clock = process_time) -> float:

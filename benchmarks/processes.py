@@ -20,7 +20,6 @@ from harness import Arm, Measured, burst, in_rounds, limited
 Arms = Callable[[], dict[str, Arm]]
 
 PROCESSES = 5  # of each arm
-WARM_UP_TURNS = 2
 
 # Without these, glibc maps and unmaps the 256 KiB that asyncio receives into either each time or never, by what the
 # process happens to have freed before, which would make a tenth of difference, too.
@@ -39,9 +38,10 @@ def taking_turns(arms: Arms, rounds: int = 50, calls: int = 1000) -> Measured:
         calls: how many calls a turn has.
     """
     measured: Measured = {name: [] for name in arms()}
+    rounds_of_each = math.ceil(limited(rounds) / PROCESSES)
     for _ in range(PROCESSES):
         with started(arms, list(measured), calls) as turns:
-            found = in_rounds(turns, lambda name: turns[name](), math.ceil(limited(rounds) / PROCESSES))
+            found = in_rounds(turns, lambda name: turns[name](), rounds_of_each)
         for name, costs in found.items():
             measured[name] += costs
     return measured
@@ -81,8 +81,6 @@ def serve(pipe: Connection, arms: Arms, name: str, calls: int) -> None:
     """What an arm's process does: turns, as long as it is asked for one."""
     arm = arms()[name]
     arm.on()
-    for _ in range(WARM_UP_TURNS):
-        burst(arm.call, calls, calls // 20)
     pipe.send(None)
     while pipe.recv():
         pipe.send(burst(arm.call, calls, calls // 20))

@@ -27,7 +27,7 @@ import sdk
 from aiohttp_client import by_hand as floor_config
 from harness import Arm, Call, Measured, Row, added, each, report, show
 from http_server import serving
-from processes import taking_turns
+from processes import Arms, taking_turns
 from sending import send, session, then
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
@@ -38,8 +38,9 @@ CALLS = 6400
 BURST = 1000
 
 
-def at_each(sizes: dict[str, dict[str, Arm]]) -> dict[str, Arm]:
-    """The arms of every size."""
+def at_each(thing: str, numbers: tuple[int, ...], arms: Callable[[int], dict[str, Arm]]) -> dict[str, Arm]:
+    """The arms of every number of threads, of hosts or of tasks."""
+    sizes = {f"{number:,} {thing}{'s' * (number > 1)}": arms(number) for number in numbers}
     return {f"{size}: {name}": arm for size, named in sizes.items() for name, arm in named.items()}
 
 
@@ -65,23 +66,23 @@ def grown(name: str, costs: Measured, least: Measured) -> float:
     return added(costs, name) / added(least, name)
 
 
-def threads(cores: int | None) -> dict[str, Arm]:
-    return at_each({f"{number} thread{'s' * (number > 1)}": arms_in_threads(number, cores) for number in (1, 8, 64)})
-
-
 def by_threads() -> list[Row]:
     """One thread runs at a time, on any core; on one core, it finds the caches as the thread before has left them."""
-    rows, on_one = (
-        beside(f"requests{where}", each(taking_turns(partial(threads, cores), rounds=15, calls=1), CALLS))
+    on_any, on_one = (
+        beside(f"requests{where}", each(taking_turns(threads_on(cores), rounds=15, calls=1), CALLS))
         for where, cores in (("", None), (", all threads on one core", 1))
     )
     return [
-        replace(row, note=f"{row.note}; with all threads on one core {one.value:.2f}, {one.note}")
-        for row, one in zip(rows, on_one, strict=True)
+        replace(any_core, note=f"{any_core.note}; with all threads on one core {one.value:.2f}, {one.note}")
+        for any_core, one in zip(on_any, on_one, strict=True)
     ]
 
 
-def arms_in_threads(threads: int, cores: int | None) -> dict[str, Arm]:
+def threads_on(cores: int | None) -> Arms:
+    return partial(at_each, "thread", (1, 8, 64), partial(arms_in_threads, cores))
+
+
+def arms_in_threads(cores: int | None, threads: int) -> dict[str, Arm]:
     providers, instrumentor = sdk.providers(), RequestsInstrumentor()
     by_hand = sdk.by_hand(providers)
     bare = in_threads(threads, send)
@@ -108,12 +109,8 @@ def in_threads(threads: int, make: Callable[[], Call]) -> Call:
     return lambda: list(pool.map(one_share, range(threads)))
 
 
-def hosts() -> dict[str, Arm]:
-    return at_each({f"{number:,} host{'s' * (number > 1)}": arms_to(number) for number in (1, 100, 10_000)})
-
-
 def by_hosts() -> list[Row]:
-    return beside("requests", taking_turns(hosts))
+    return beside("requests", taking_turns(partial(at_each, "host", (1, 100, 10_000), arms_to)))
 
 
 def arms_to(hosts: int) -> dict[str, Arm]:
@@ -141,13 +138,10 @@ def arms_to(hosts: int) -> dict[str, Arm]:
     }
 
 
-def tasks(url: str) -> dict[str, Arm]:
-    return at_each({f"{number:,} task{'s' * (number > 1)}": arms_in_tasks(url, number) for number in (1, 1000)})
-
-
 def by_tasks() -> list[Row]:
     with serving() as url:
-        return beside("aiohttp", each(taking_turns(partial(tasks, url), rounds=30, calls=1), BURST))
+        tasks = partial(at_each, "task", (1, 1000), partial(arms_in_tasks, url))
+        return beside("aiohttp", each(taking_turns(tasks, rounds=30, calls=1), BURST))
 
 
 def arms_in_tasks(url: str, tasks: int) -> dict[str, Arm]:

@@ -1,4 +1,4 @@
-"""Guard against a gross slow-down: the benchmarks in seconds, and no ratio above about 1.5 times what it was.
+"""Guard against a gross slow-down: the benchmarks in two minutes, and no ratio above about 1.5 times what it was.
 
 A ratio counts as the least of up to three attempts, so that another program's work is not taken for ours. When the
 code becomes faster for good, lower its bound here; the targets are in docs/performance.md.

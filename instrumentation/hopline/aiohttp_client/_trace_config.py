@@ -121,5 +121,6 @@ class HoplineTraceConfig(TraceConfig):
     def freeze(self) -> None:
         """No receiver comes or goes from now on."""
         super().freeze()
+        # Wherever aiohttp keeps its own: a request fails at a signal that is not frozen.
         for name in STEPS:
             getattr(self, name).freeze()
