@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from hopline.cli import main
 from hopline.cli.otlp_receiver import OtlpReceiver
@@ -120,3 +124,16 @@ def test_watch_says_that_somebody_else_listens(capsys):
         assert main(["watch", "--endpoint", f"udp://127.0.0.1:{other.getsockname()[1]}"]) == 2
 
     assert "Address already in use" in capsys.readouterr().err
+
+
+def test_the_receiver_is_silent_about_an_exporter_that_is_gone_before_its_answer(capfd):
+    with OtlpReceiver() as receiver:
+        with socket.create_connection(("127.0.0.1", urlsplit(receiver.url).port)) as exporter:
+            exporter.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+            exporter.sendall(b"POST /v1/traces HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        requests.post(f"{receiver.url}/v1/traces", data=b"", timeout=10)  # which is accepted after it
+        for thread in threading.enumerate():
+            if "process_request_thread" in thread.name:
+                thread.join()
+
+    assert capfd.readouterr().err == ""
