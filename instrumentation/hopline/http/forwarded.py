@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hopline.http.server_request import ServerRequest
 
-_PAIR = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)')
+# From the beginning of a name only: to try each of its letters would take the square of its length.
+_PAIR = re.compile(r'(?<![A-Za-z])([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)')
 _SCHEMES = frozenset(("http", "https", "ws", "wss"))
 _LONGEST = 2048
 
