@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from hopline._errors import message_of
+
 REDACTED = "REDACTED"
 
 # The list of the semantic conventions for url.full; they match it case-sensitively.
@@ -25,6 +27,7 @@ _SECRET_KEYS = frozenset(
 _PARAMETER = re.compile(rf"([?&;])({'|'.join(sorted(_SECRET_KEYS))}|[^=&;#?\s%]*%[^=&;#?\s]*)=([^&;#\s]*)")
 
 _MAX_DESCRIPTION = 256
+_LONGEST_READ = 8192  # of a message, which may quote a whole body; no secret in its beginning is longer
 
 _CREDENTIALS = re.compile(r"://([^/?#\s]*)@")
 
@@ -53,7 +56,7 @@ def redact_text(text: str) -> str:
 
 def description_of(error: BaseException) -> str:
     """What the status of a span says of ``error``: its message without secrets, 256 characters at most."""
-    return redact_text(str(error))[:_MAX_DESCRIPTION]
+    return redact_text(message_of(error)[:_LONGEST_READ])[:_MAX_DESCRIPTION]
 
 
 def redact_query(text: str) -> str:

@@ -246,7 +246,7 @@ class ServerCall:
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else description_of(error))
             if error is not None:
-                span.record_exception(error)
+                guard(span.record_exception, error)  # which asks it for its message, too
             if route is not None and getattr(span, "name", None) == operation.span_name:
                 span.update_name(f"{operation.span_name} {route}")
         span.end(self._start + duration)

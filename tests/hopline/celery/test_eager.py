@@ -42,6 +42,22 @@ def test_a_task_that_is_always_eager_leaves_nothing_to_its_caller(app, instrumen
     assert dict(otel_context.get_current()) == before
 
 
+def test_a_task_that_fails_with_an_error_whose_message_cannot_be_had_is_told_by_its_name(app, instrument, telemetry):
+    class Mute(Exception):
+        def __str__(self):
+            raise AttributeError("there is no message")
+
+    @app.task(shared=False)
+    def mute():
+        raise Mute
+
+    instrument()
+
+    mute.apply()
+
+    assert telemetry.span.status.description.endswith("Mute")
+
+
 def test_an_eager_task_outside_of_any_request_gets_an_id(app, instrument, telemetry):
     instrument()
 

@@ -67,6 +67,21 @@ def test_an_exception_before_the_response_goes_through_and_is_told_as_a_500(wrap
     assert Context.request_id is None
 
 
+def test_an_exception_whose_message_cannot_be_had_is_told_by_its_name(wrap, telemetry):
+    class Mute(Exception):
+        def __str__(self):
+            raise AttributeError("there is no request")
+
+    def app(environ, start_response):
+        raise Mute
+
+    with pytest.raises(Mute):
+        Gateway(wrap(app)).serve()
+
+    assert telemetry.span.status.description.endswith("Mute")
+    assert [point.value for point in telemetry.points("http.server.active_requests")] in ([], [0])
+
+
 def test_a_base_exception_ends_the_span_without_claiming_an_answer(wrap, telemetry):
     def app(environ, start_response):
         raise SystemExit(1)
