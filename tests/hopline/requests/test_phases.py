@@ -402,3 +402,32 @@ def test_a_content_length_that_cannot_be_is_not_told(instrument, telemetry, sess
 
     assert telemetry.span.attributes["http.response.status_code"] == 200
     assert telemetry.points("http.client.request.body.size") == []
+
+
+class Endless:
+    """A socket that does not know its other end, as vcrpy's are, which plays back what it has recorded."""
+
+    def __init__(self, socket):
+        self._socket = socket
+
+    def __getattr__(self, name):
+        if name == "getpeername":
+            raise AttributeError(name)
+        return getattr(self._socket, name)
+
+
+def test_a_connection_that_does_not_know_its_other_end_is_told_without_it(
+    instrument, telemetry, server, session, caplog
+):
+    class Connection(urllib3.connection.HTTPConnection):
+        def _new_conn(self):
+            return Endless(super()._new_conn())
+
+    instrument()
+    pool = session.get_adapter(server.url).poolmanager.connection_from_url(server.url)
+    pool.ConnectionCls = Connection
+
+    session.get(server.url)
+
+    assert [point.value for point in telemetry.points(OPEN)] == [1]
+    assert caplog.text == ""
