@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, MutableMapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from functools import partial
+from typing import Any
+
+from hopline._guard import guard
+from hopline._on_import import when_imported
 
 Headers = MutableMapping[str, str]
 
@@ -28,6 +34,24 @@ class Injected(str):
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
+
+
+def _represent_in(module: str) -> None:
+    """Have YAML write our values as the text that they are; by itself it refuses a type that it does not know."""
+    for representer in _with_own_types(sys.modules[module].SafeRepresenter):
+        representer.add_representer(Injected, lambda dumper, value: dumper.represent_str(str(value)))
+
+
+def _with_own_types(representer: Any) -> Iterator[Any]:
+    if "yaml_representers" in vars(representer):
+        yield representer
+    for derived in representer.__subclasses__():
+        yield from _with_own_types(derived)
+
+
+# Applications write header fields down, in the cassettes of vcrpy for instance.
+for _module in ("yaml.representer", "ruamel.yaml.representer"):
+    when_imported((_module,), partial(guard, _represent_in, _module))
 
 
 def place(values: Mapping[str, str], fields: frozenset[str], headers: Headers) -> Collection[str]:
@@ -61,6 +85,19 @@ def withdraw(headers: Headers) -> None:
     """Take from ``headers`` whatever of ours an earlier attempt left there."""
     for name in [name for name, value in headers.items() if type(value) is Injected]:
         del headers[name]
+
+
+def recognise(before: Headers, headers: Headers) -> None:
+    """Mark again what we set, where a library has written it anew for the next attempt, as oauthlib does, in bytes.
+
+    Args:
+        before: the header of the attempt before.
+        headers: that of the next one, changed in place.
+    """
+    ours = {str(value) for value in before.values() if type(value) is Injected}
+    for name, value in list(headers.items()):
+        if type(value) is not Injected and _text(value) in ours:
+            headers[name] = Injected(_text(value))
 
 
 class CapturedHeaders:
