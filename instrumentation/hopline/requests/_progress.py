@@ -10,7 +10,7 @@ from opentelemetry.context import attach, detach
 
 from hopline.http.attributes import REQUEST_BODY_SIZE, Outcome
 from hopline.http.call import ClientCall
-from hopline.http.headers import Headers
+from hopline.http.headers import Headers, recognise
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -77,7 +77,7 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     progress: Progress = call.progress
     answer = progress.answer  # which is false where its status is 400 or more
     if answer is None:
-        answer = getattr(error, "response", None)
+        answer = _answer_in(error, call.request)
     raw = progress.raw if answer is None else answer.raw
     status = getattr(raw, "status", None) if answer is None else answer.status_code
     if not isinstance(status, int):
@@ -91,6 +91,12 @@ def end(call: ClientCall, error: BaseException | None = None) -> Outcome | None:
     if error is not None:
         return call.fail(error, status, version)
     return call.finish(status, version, (raw if answer is None else answer).headers, answer)
+
+
+def _answer_in(error: BaseException | None, request: Any) -> Any:
+    # Not the answer to something else, such as what a streamed body comes from; botocore's is not even a response.
+    answer = getattr(error, "response", None)
+    return answer if getattr(answer, "request", None) is request else None
 
 
 def stop(call: ClientCall) -> None:
@@ -131,7 +137,9 @@ def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | 
     """
     end(call)
     call.progress = Progress(call.progress.session)
-    call.resend(request.method or "", request.url or "", header_of(request) if headers is None else headers, request)
+    headers = header_of(request) if headers is None else headers
+    recognise(header_of(call.request), headers)
+    call.resend(request.method or "", request.url or "", headers, request)
 
 
 def is_read(raw: Any) -> bool:

@@ -144,6 +144,45 @@ def test_an_error_that_a_response_hook_of_requests_raises_has_the_status_of_its_
     assert telemetry.span.attributes["error.type"] == "requests.exceptions.HTTPError"
 
 
+class Foreign(Exception):
+    """An error with something that is no response to what was sent, as botocore's have."""
+
+    def __init__(self):
+        super().__init__()
+        self.response = {"Error": {"Code": "ExpiredToken"}}
+
+
+def test_an_error_that_comes_with_a_response_to_something_else_ends_the_span(instrument, telemetry, server):
+    def chunks():
+        yield b"first"
+        raise Foreign
+
+    instrument()
+
+    with pytest.raises(Foreign):
+        requests.put(server.url, data=chunks())
+
+    assert telemetry.span.attributes["error.type"].endswith("Foreign")
+    assert all(point.value == 0 for point in telemetry.points("http.client.active_requests"))
+
+
+class Mute(Exception):
+    """An error that cannot say what it is, as aiohttp's without a request."""
+
+    def __str__(self):
+        raise AttributeError("there is no request")
+
+
+def test_an_error_whose_message_cannot_be_had_ends_the_span_by_its_name(instrument, telemetry, session):
+    instrument()
+    session.mount("mute://", Raising(Mute()))
+
+    with pytest.raises(Mute):
+        session.get("mute://host/")
+
+    assert telemetry.span.status.description == "Mute"
+
+
 def test_a_call_leaves_nothing_for_the_garbage_collector(instrument, server, session):
     instrument()
     session.get(server.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import re
 
@@ -15,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hopline import Context
 from hopline.requests import RequestsInstrumentor, configure
+from tests.programs import run_code
 
 FIELDS = ("traceparent", "baggage", "X-Request-Id")
 
@@ -281,6 +283,83 @@ def test_a_pickle_of_a_request_can_be_read_where_there_is_no_hopline(instrument,
 
     assert b"hopline" not in pickled
     assert pickle.loads(pickled).headers["X-Request-Id"] == server.header("X-Request-Id")[0]
+
+
+def dumped_by_pyyaml(headers):
+    import yaml
+
+    return yaml.safe_dump(headers)
+
+
+def dumped_by_a_dumper_of_pyyaml(headers):
+    import yaml
+
+    return yaml.dump(headers, Dumper=yaml.CDumper)
+
+
+def dumped_by_ruamel(headers):
+    from ruamel.yaml import YAML
+
+    written = io.StringIO()
+    YAML(typ="rt").dump(headers, written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("dumped", [dumped_by_pyyaml, dumped_by_a_dumper_of_pyyaml, dumped_by_ruamel])
+def test_the_header_of_a_request_can_be_written_down_in_yaml(instrument, server, dumped):
+    Context.new("abc")
+    instrument()
+
+    request = requests.get(server.url).request
+
+    assert f"X-Request-Id: {request.headers['X-Request-Id']}\n" in dumped(dict(request.headers))
+
+
+def test_a_dumper_that_was_there_before_hopline_writes_the_header_too():
+    program = """
+        import yaml
+
+        class Own(yaml.SafeDumper):
+            pass
+
+        Own.add_representer(complex, lambda dumper, value: dumper.represent_str(str(value)))
+
+        from hopline.http.headers import Injected
+
+        assert yaml.dump([Injected("a")], Dumper=Own) == "- a\\n"
+    """
+
+    run_code(program)
+
+
+class SigningAnew(requests.Session):
+    """Writes the header of each hop that it follows anew, as sessions that sign do, in bytes."""
+
+    def rebuild_auth(self, prepared_request, response):
+        super().rebuild_auth(prepared_request, response)
+        for name, value in prepared_request.headers.items():
+            prepared_request.headers[name] = value.encode()
+
+
+def test_a_redirect_takes_away_what_was_written_anew(instrument, server, other_server):
+    carry_everything()
+    instrument(**dict.fromkeys(("propagate_trace", "propagate_baggage", "propagate_request_id"), "127.0.0.1"))
+    elsewhere = other_server.url.replace("127.0.0.1", "localhost")
+
+    SigningAnew().get(server.redirect("/a", elsewhere))
+
+    assert (carried(server), carried(other_server)) == (set(FIELDS), set())
+
+
+def test_a_redirect_refreshes_what_was_written_anew(instrument, telemetry, server):
+    carry_everything()
+    instrument()
+
+    SigningAnew().get(server.redirect("/a", "/b"))
+
+    sent = server.header("X-Request-Id")
+    assert [span.attributes["hopline.request_id"] for span in telemetry.spans] == sent
+    assert len(set(sent)) == 2
 
 
 def test_each_host_is_decided_on_again_where_a_redirect_comes_back(instrument, server):
