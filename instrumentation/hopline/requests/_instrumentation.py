@@ -68,6 +68,10 @@ class Instrumentation:
             self._any_session = True
             self._apply()
 
+    def has_setup(self, session: Session) -> bool:
+        """Whether it is told of a session in its own way, or left alone."""
+        return session in self._for_session
+
     def default_telemetry(self) -> ClientTelemetry:
         """What sessions are told to that are set up without a word about it: as all are, or else as all would be."""
         if self._for_all is not None and self._for_all.telemetry is not None:

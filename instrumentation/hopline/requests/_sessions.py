@@ -116,8 +116,13 @@ def get_session(session_class: type[Any] | None = None) -> Any:
         session_class = Session
     sessions = _local.sessions()
     if session_class not in sessions:
-        sessions[session_class] = configure(session_class())
+        sessions[session_class] = told_of(session_class())
     return sessions[session_class]
+
+
+def told_of(session: S) -> S:
+    """Tell of a session, unless whoever made it has said how, or that it is to be left alone."""
+    return session if instrumentation.has_setup(session) else configure(session)
 
 
 def clear() -> None:

@@ -473,3 +473,32 @@ def test_threads_that_come_first_both_keep_their_session(monkeypatch):
         thread.join()
 
     assert kept == [True, True]
+
+
+def sign(request):
+    request.headers["X-Signature"] = "signed"
+
+
+class Signing(requests.Session):
+    """A session that says itself how it is told of."""
+
+    def __init__(self):
+        super().__init__()
+        configure(self, pre_request=sign)
+
+
+def test_a_class_of_sessions_that_configure_themselves_stays_as_it_is(server):
+    get_session(Signing).get(server.url)
+
+    assert server.header("X-Signature") == ["signed"]
+
+
+def test_a_class_of_sessions_that_are_to_be_left_alone_stays_as_it_is(server):
+    class Alone(requests.Session):
+        def __init__(self):
+            super().__init__()
+            RequestsInstrumentor.uninstrument_session(self)
+
+    get_session(Alone).get(server.url)
+
+    assert server.header("X-Request-Id") == [None]

@@ -16,7 +16,7 @@ import requests
 from requests_toolbelt import threaded as toolbelt
 
 from hopline import Context
-from hopline.requests import threaded
+from hopline.requests import configure, threaded
 from hopline.requests.threaded import pool
 from hopline_statsd.listener import StatsdListener
 from tests.loopback import Answer
@@ -245,7 +245,7 @@ def test_ctrl_c_ends_promptly_and_begins_no_further_job(server):
 TOOLBELT_PROGRAMS = {
     "map": (
         """
-        from hopline.requests import threaded
+        from hopline.requests import configure, threaded
 
         urls_to_get = [{{"url": f"{url}/{{n}}", "method": "GET"}} for n in range(3)]
         responses, errors = threaded.map(urls_to_get, num_processes=10)
@@ -297,7 +297,7 @@ TOOLBELT_PROGRAMS = {
     "session": (
         """
         import requests
-        from hopline.requests import threaded
+        from hopline.requests import configure, threaded
 
         class Own(requests.Session):
             pass
@@ -435,7 +435,7 @@ def test_a_pool_works_in_greenlets(server, run_python):
         from gevent import monkey
         monkey.patch_all()
         from hopline import Context
-        from hopline.requests import threaded
+        from hopline.requests import configure, threaded
         Context.new("abc")
         responses, exceptions = threaded.map([{{"method": "GET", "url": "{server.url}"}}] * 5, num_processes=3)
         print(len(list(responses)), len(list(exceptions)))
@@ -459,3 +459,19 @@ def test_a_bar_without_tqdm_says_what_is_missing(monkeypatch):
 
     with pytest.raises(ImportError, match="tqdm"):
         threaded.tqdm_progress()
+
+
+def signing(session=None):
+    """A session that is configured as its maker wants it."""
+
+    def sign(request):
+        request.headers["X-Signature"] = "signed"
+
+    return configure(session or requests.Session(), pre_request=sign)
+
+
+@pytest.mark.parametrize("how", ["session", "initializer"])
+def test_a_session_that_its_maker_has_configured_stays_as_it_is(server, how):
+    threaded.map([{"method": "GET", "url": server.url}], **{how: signing})
+
+    assert server.header("X-Signature") == ["signed"]
