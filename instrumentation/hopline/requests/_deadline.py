@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hopline._guard import guard
+from hopline._patch import Patch
 from hopline.context import time_left
+from hopline.deadline import DeadlineExceeded, deadline_exceeded
+from hopline.requests._progress import ongoing
+
+_TIMEOUT = 2  # of the arguments of HTTPAdapter.send, after the request and stream
 
 
 def in_time(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The keyword arguments of a send, with a time-out of at most what is left until the deadline.
+    """Keyword arguments with a time-out of at most what is left until the deadline.
 
     Raises:
         DeadlineExceeded: if the deadline has passed.
@@ -18,6 +24,62 @@ def in_time(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     if left is None:
         return arguments
     return {**arguments, "timeout": _bounded(arguments.get("timeout"), left)}
+
+
+def asked_in_time(session: Any, request: Any, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same for what a session is asked; where that is no time-out, the adapter may have one of its own.
+
+    Raises:
+        DeadlineExceeded: if the deadline has passed.
+    """
+    bounded = in_time(arguments)
+    return arguments if arguments.get("timeout") is None and _is_plain(session, request) else bounded
+
+
+def adapted_in_time(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The same for the arguments of ``HTTPAdapter.send``, by whichever way the time-out comes.
+
+    Raises:
+        DeadlineExceeded: if the deadline has passed.
+    """
+    if len(args) <= _TIMEOUT:
+        return args, in_time(kwargs)
+    bounded = in_time({"timeout": args[_TIMEOUT]})
+    return (*args[:_TIMEOUT], bounded["timeout"], *args[_TIMEOUT + 1 :]), kwargs
+
+
+def passed_in(error: BaseException) -> DeadlineExceeded | None:
+    """The passed deadline that requests, which takes it for an error of the connection, has put into ``error``."""
+    inner = error.args[0] if error.args else None
+    return inner if isinstance(inner, DeadlineExceeded) else None
+
+
+def wait_patch() -> Patch:
+    """The patch that sees how long urllib3 is about to wait before it tries again."""
+    return Patch("urllib3.util.retry", "Retry.sleep", _wait)
+
+
+def _wait(wrapped: Any, retries: Any, args: Any, kwargs: Any) -> Any:
+    call = ongoing.get()
+    if call is not None and call.progress.bounded:
+        left, wait = time_left(), guard(_wait_of, retries, *args, **kwargs)
+        if left is not None and wait is not None and wait >= left:
+            raise deadline_exceeded("the deadline of the request passes before the next attempt")
+    return wrapped(*args, **kwargs)
+
+
+def _wait_of(retries: Any, response: Any = None) -> float:
+    asked = retries.get_retry_after(response) if response is not None and retries.respect_retry_after_header else None
+    return float(asked or retries.get_backoff_time())
+
+
+def _is_plain(session: Any, request: Any) -> bool:
+    from requests.adapters import HTTPAdapter
+
+    try:
+        return isinstance(session.get_adapter(request.url), HTTPAdapter)
+    except ValueError:  # for requests to refuse
+        return False
 
 
 def _bounded(timeout: Any, left: float) -> Any:

@@ -32,6 +32,7 @@ class Progress:
 
     Attributes:
         session: the session that makes the call.
+        bounded: whether there is a deadline.
         following: whether the session has made the request that the answer redirects to; a send now is that hop.
         answer: the response to the attempt, once requests has built it.
         error: the exception that ended the attempt, where somebody between the adapter and us caught it.
@@ -57,8 +58,9 @@ class Progress:
     connecting: int | None = None
     chunks = 0
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, bounded: bool) -> None:
         self.session = session
+        self.bounded = bounded
 
 
 def header_of(request: Any) -> Headers:
@@ -136,7 +138,7 @@ def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | 
         headers: the header that is sent with it, where that is not the request's own.
     """
     end(call)
-    call.progress = Progress(call.progress.session)
+    call.progress = Progress(call.progress.session, bounded=call.progress.bounded)
     headers = header_of(request) if headers is None else headers
     recognise(header_of(call.request), headers)
     call.resend(request.method or "", request.url or "", headers, request)

@@ -9,6 +9,7 @@ from typing import Any
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.call import ClientCall
+from hopline.requests._deadline import in_time
 from hopline.requests._progress import Progress, next_attempt, ongoing, within
 
 # Of urlopen's arguments, after method, url and body.
@@ -40,6 +41,8 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
     # urllib3 calls itself for a retry; any other call while ours lasts is somebody else's.
     if progress.pool is not pool or not history:
         return wrapped(*args, **kwargs)
+    if progress.bounded:
+        kwargs = in_time(kwargs)
     guard(_next, call, history[-1].error, _argument(args, kwargs, _HEADERS, "headers"))
     return within(call, wrapped, *args, **kwargs)
 

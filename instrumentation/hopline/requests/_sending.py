@@ -16,7 +16,7 @@ from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
-from hopline.requests._deadline import in_time
+from hopline.requests._deadline import adapted_in_time, asked_in_time, in_time, passed_in, wait_patch
 from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop, within
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Sending:
             Patch("requests.sessions", "SessionRedirectMixin.rebuild_method", _rebuild),
             Patch("requests.sessions", "SessionRedirectMixin.rebuild_auth", _rebuild),
             Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
+            wait_patch(),
         )
 
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
@@ -98,18 +99,19 @@ class Sending:
         request = args[0] if args else kwargs.get("request")
         context = get_current()
         state = here(context)
-        if state is not None and state.deadline is not None:
-            kwargs = in_time(kwargs)
+        bounded = state is not None and state.deadline is not None
+        if bounded:
+            kwargs = asked_in_time(session, request, kwargs)
         outer = ongoing.get()
-        if outer is not None and _follows(outer.progress, session, kwargs):
+        if outer is not None and _is_next_of(outer, session, request, kwargs):
             guard(next_attempt, outer, request)
-            outer.progress.answer = response = _attempt(outer, wrapped, args, kwargs)
+            response = _attempt(outer, wrapped, args, kwargs)
             guard(stop, outer)
             return response
-        call = guard(_start, telemetry, session, request, context)
+        call = guard(_start, telemetry, session, request, context, bounded)
         if call is None:
-            return _send_untold(wrapped, args, kwargs)
-        call.progress.answer = response = _attempt(call, wrapped, args, kwargs)
+            return _send_untold(wrapped, args, in_time(kwargs) if bounded else kwargs)
+        response = _attempt(call, wrapped, args, kwargs)
         outcome = guard(end, call)
         if outcome is not None and (kwargs.get("stream") or session.stream):
             guard(self._streams.watch, call, outcome, response)
@@ -128,21 +130,28 @@ def _replaced(returned: object, request: Any) -> Any:
     return returned if hasattr(returned, "prepare_headers") else request
 
 
-def _follows(progress: Progress, session: Session, kwargs: Any) -> bool:
-    """Whether what the session sends now is the redirect that its ongoing call follows."""
-    # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
-    return progress.following and progress.session is session and not kwargs.get("allow_redirects", True)
+def _is_next_of(call: ClientCall, session: Session, request: PreparedRequest, kwargs: Any) -> bool:
+    """Whether what the session sends now is the next attempt of its ongoing call."""
+    progress: Progress = call.progress
+    if progress.session is not session:
+        return False
+    if progress.following:
+        # A hop is sent without leave to redirect; the session may also be asked for something else on the way.
+        return not kwargs.get("allow_redirects", True)
+    # A hook of the session that renews what a request needs to be let in sends it once more.
+    is_again = progress.answer is not None and (request.method, request.url) == (call.method, call.url)
+    return is_again and call in call.telemetry.active
 
 
 def _start(
-    telemetry: ClientTelemetry, session: Session, request: PreparedRequest, context: Context
+    telemetry: ClientTelemetry, session: Session, request: PreparedRequest, context: Context, bounded: bool
 ) -> ClientCall | None:
     # What is not a prepared request is for requests itself to refuse.
     if not hasattr(request, "body") or not isinstance(request.url, str):
         return None
     call = telemetry.start(request.method or "", request.url, header_of(request), request, context=context)
     if call is not None:
-        call.progress = Progress(session)
+        call.progress = Progress(session, bounded=bounded)
     return call
 
 
@@ -150,13 +159,17 @@ def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwar
     outer, token = ongoing.get(), attach(call.context)
     ongoing.set(call)
     try:
-        return wrapped(*args, **kwargs)
+        response = wrapped(*args, **kwargs)
     except BaseException as error:
         guard(end, call, error)
         raise
     finally:
         ongoing.set(outer)
         detach(token)
+    if call.progress.answer is None:
+        # Else it is as it came: a hook may have put another in its place.
+        call.progress.answer = response
+    return response
 
 
 def _send_untold(wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
@@ -189,6 +202,8 @@ def _adapter_send(wrapped: Callable[..., Response], adapter: object, args: Any, 
     if call is None:
         return wrapped(*args, **kwargs)
     request = args[0] if args else kwargs["request"]
+    if call.progress.bounded:
+        args, kwargs = adapted_in_time(args, kwargs)
     if call.progress.adapted:
         # Once more within one send: authentication that answers a challenge does that.
         guard(next_attempt, call, request)
@@ -206,6 +221,8 @@ def _adapt(
         call.progress.answer = response = wrapped(*args, **kwargs)
     except BaseException as error:
         # Not the end yet: an adapter of the application's own may catch it and try again.
-        call.progress.error = error
-        raise
+        call.progress.error = passed_in(error) or error
+        if call.progress.error is error:
+            raise
+        raise call.progress.error from None
     return response

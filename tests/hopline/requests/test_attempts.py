@@ -477,3 +477,59 @@ def test_what_happens_between_two_hops_belongs_to_neither(instrument, telemetry,
 
     # The second time requests only looks where the second hop leads, which is part of sending it.
     assert telemetry.spans[1].end_time <= reached[2]
+
+
+def letting_in(session, *, copied):
+    """Have a session renew its token in a hook when it is not let in, and send the request once more."""
+
+    def renew(response, **arguments):
+        if response.status_code == 401:
+            request = response.request.copy() if copied else response.request
+            request.headers["Authorization"] = "Bearer new"
+            return session.send(request, **arguments)
+        return None
+
+    session.hooks["response"].append(renew)
+    return session
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_request_that_a_hook_of_the_session_sends_again_is_a_resend(instrument, telemetry, server, session, copied):
+    instrument()
+    url = server.answer("/", Answer(401), Answer(200))
+
+    with telemetry.tracer.start_as_current_span("caller") as caller:
+        assert letting_in(session, copied=copied).get(url).status_code == 200
+
+    first, second, _ = telemetry.spans
+    assert (statuses(telemetry)[:2], resend_counts(telemetry)[:2]) == ([401, 200], [None, 1])
+    assert {first.parent.span_id, second.parent.span_id} == {caller.get_span_context().span_id}
+    assert sent_span_ids(server) == span_ids(telemetry)[:2]
+
+
+def test_a_hook_that_puts_another_response_in_the_place_of_the_one_that_came_does_not_change_the_span(
+    instrument, telemetry, server, session
+):
+    made_up = requests.Response()
+    made_up.status_code, made_up._content, made_up.raw = 200, b"", urllib3.HTTPResponse()
+    instrument()
+    session.hooks["response"].append(lambda response, **_: made_up)
+
+    assert session.get(server.answer("/", Answer(503))).status_code == 200
+
+    assert statuses(telemetry) == [503]
+
+
+def test_what_a_hook_asks_of_the_same_session_meanwhile_is_a_call_of_its_own(instrument, telemetry, server, session):
+    def also(response, **_):
+        if response.request.path_url == "/a":
+            session.get(f"{server.url}/b")
+
+    instrument()
+    session.hooks["response"].append(also)
+
+    session.get(f"{server.url}/a")
+
+    inner, outer = telemetry.spans
+    assert inner.parent.span_id == outer.context.span_id
+    assert resend_counts(telemetry) == [None, None]

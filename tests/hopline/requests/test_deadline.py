@@ -8,8 +8,9 @@ from datetime import datetime
 
 import pytest
 import requests
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import Timeout
+from urllib3.util.retry import Retry
 
 from hopline import Context, DeadlineExceeded
 from hopline.requests import RequestsInstrumentor
@@ -136,3 +137,110 @@ def test_a_session_that_is_left_alone_knows_no_deadline(instrument, server, sess
     Context.set_relative_deadline(-1)
 
     assert session.get(server.url).text == "ok"
+
+
+class WithItsOwn(HTTPAdapter):
+    """An adapter that has a time-out where nobody asks for one, as applications write them; it keeps what it asks."""
+
+    def __init__(self, own):
+        super().__init__()
+        self._own = own
+        self.asked = []
+
+    def send(self, request, stream=False, timeout=None, *others, **more):
+        self.asked.append(timeout)
+        return super().send(request, stream, self._own if timeout is None else timeout, *others, **more)
+
+
+@pytest.fixture
+def withheld():
+    """An answer that does not come before the test is over."""
+    release = threading.Event()
+    yield Answer(before=lambda: release.wait(30))
+    release.set()
+
+
+@pytest.fixture
+def held(server, withheld):
+    return server.answer("/held", withheld)
+
+
+def test_the_time_out_of_an_adapter_stays_where_it_is_the_shorter_one(instrument, session, held):
+    adapter = WithItsOwn(0.05)
+    session.mount("http://", adapter)
+    instrument()
+    Context.set_relative_deadline(LONG_MS)
+
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        session.get(held)
+
+    assert adapter.asked == [None]
+
+
+def test_what_is_left_bounds_the_time_out_of_an_adapter(instrument, session, held):
+    session.mount("http://", WithItsOwn(600))
+    instrument()
+    Context.set_relative_deadline(SHORT_MS)
+
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        session.get(held)
+
+
+def test_what_is_left_bounds_the_time_out_of_what_is_excluded(instrument, session, held):
+    instrument(excluded_urls="held")
+    Context.set_relative_deadline(SHORT_MS)
+
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        session.get(held)
+
+
+def test_a_url_without_an_adapter_is_for_requests_to_refuse(instrument, session):
+    instrument()
+    Context.set_relative_deadline(LONG_MS)
+
+    with pytest.raises(requests.exceptions.InvalidSchema):
+        session.get("gopher://host/")
+
+
+def retrying(session, **retry):
+    session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503], **retry)))
+    return session
+
+
+def test_a_retry_whose_deadline_has_passed_is_not_sent(instrument, telemetry, server, session):
+    class Late(Retry):
+        def sleep(self, response=None):
+            Context.set_relative_deadline(-1)
+
+    instrument()
+    Context.set_relative_deadline(LONG_MS)
+    session.mount("http://", HTTPAdapter(max_retries=Late(3, status_forcelist=[503])))
+
+    with pytest.raises(DeadlineExceeded):
+        session.get(server.answer("/", Answer(503)))
+
+    assert len(server.received) == 1
+    assert telemetry.span.attributes["error.type"] == "hopline.deadline.DeadlineExceeded"
+
+
+def test_a_retry_waits_for_what_is_left_by_then(instrument, server, session, withheld):
+    url = server.answer("/", Answer(503), withheld)
+    instrument()
+    Context.set_relative_deadline(SHORT_MS)
+
+    with pytest.raises(DeadlineExceeded):
+        retrying(session, backoff_factor=0).get(url)
+
+    assert len(server.received) == 2
+
+
+def test_nobody_waits_for_a_retry_that_would_come_after_the_deadline(instrument, telemetry, server, session):
+    url = server.answer("/", Answer(503, {"Retry-After": "3600"}))
+    instrument()
+    Context.set_relative_deadline(LONG_MS)
+
+    with pytest.raises(DeadlineExceeded):
+        retrying(session).get(url)
+
+    assert len(server.received) == 1
+    assert telemetry.span.attributes["http.response.status_code"] == 503
