@@ -85,7 +85,8 @@ class Patch:
         if self._installed is not None and _stands_on(current, self._installed):
             self._switch[:] = [True]
             return
-        # One that cannot be found any more stays off; should it still be called, it only passes on.
+        # One that cannot be found any more goes off; should it still be called, it only passes on.
+        self._switch.clear()
         self._switch = [True]
         self._inherited = attribute not in vars(parent)
         self._installed = wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]

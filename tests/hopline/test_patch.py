@@ -128,6 +128,18 @@ def test_a_patch_that_somebody_hid_is_made_anew_on_top_and_still_is_one_layer(mo
     assert module.function() == "(function)"
 
 
+def test_a_patch_that_the_end_of_another_one_has_changed_is_one_layer_when_applied_again(module):
+    patch = Patch("patched_module", "Derived.own", lambda wrapped, instance, args, kwargs: f"{wrapped(*args)}!")
+    patch.apply()
+    # What takes away a layer of wrapt's that it finds by the class leaves the layer below as the class gives it.
+    module.Derived.own = module.Derived.own
+
+    patch.apply()
+
+    assert module.Derived().own() == "own!"
+    patch.remove()
+
+
 def test_removing_a_patch_that_was_never_applied_does_nothing(module):
     Patch("patched_module", "function", shouting).remove()
 
