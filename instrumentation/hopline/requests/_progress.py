@@ -129,6 +129,17 @@ def within(call: ClientCall, function: Callable[..., T], *args: Any, **kwargs: A
         detach(token)
 
 
+def untold(function: Callable[..., T], args: Any, kwargs: Any) -> T:
+    """Call a function whose requests are no attempts of the call around it, such as one for a token in an adapter."""
+    if ongoing.get() is None:
+        return function(*args, **kwargs)
+    token = ongoing.set(None)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        ongoing.reset(token)
+
+
 def next_attempt(call: ClientCall, request: PreparedRequest, headers: Headers | None = None) -> None:
     """End the attempt and begin the next one.
 

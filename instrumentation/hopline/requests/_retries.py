@@ -10,7 +10,7 @@ from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.http.call import ClientCall
 from hopline.requests._deadline import in_time
-from hopline.requests._progress import Progress, next_attempt, ongoing, within
+from hopline.requests._progress import Progress, next_attempt, ongoing, untold, within
 
 # Of urlopen's arguments, after method, url and body.
 _HEADERS = 3
@@ -37,10 +37,11 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
         if _argument(args, kwargs, _HEADERS, "headers") is progress.headers:
             progress.pool = pool
         return wrapped(*args, **kwargs)
+    if progress.pool is not pool:
+        return untold(wrapped, args, kwargs)  # by what the body that is sent comes from, for instance
     history = getattr(_argument(args, kwargs, _RETRIES, "retries"), "history", None)
-    # urllib3 calls itself for a retry; any other call while ours lasts is somebody else's.
-    if progress.pool is not pool or not history:
-        return wrapped(*args, **kwargs)
+    if not history:
+        return wrapped(*args, **kwargs)  # urllib3 calls itself for a retry; this is somebody else
     if progress.bounded:
         kwargs = in_time(kwargs)
     guard(_next, call, history[-1].error, _argument(args, kwargs, _HEADERS, "headers"))

@@ -17,7 +17,7 @@ from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
 from hopline.requests._deadline import adapted_in_time, asked_in_time, in_time, passed_in, wait_patch
-from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop, within
+from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop, untold, within
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
@@ -69,7 +69,7 @@ class Sending:
         setup = self._setup_of(session)
         if setup is None or setup.telemetry is None:
             guard(_withdraw, args[0] if args else kwargs.get("request"))
-            return _send_untold(wrapped, args, kwargs)
+            return untold(wrapped, args, kwargs)
         if setup.pre_request is None and setup.post_request is None:
             return self._told(setup.telemetry, wrapped, session, args, kwargs)
         request = args[0] if args else kwargs.get("request")
@@ -110,7 +110,7 @@ class Sending:
             return response
         call = guard(_start, telemetry, session, request, context, bounded)
         if call is None:
-            return _send_untold(wrapped, args, in_time(kwargs) if bounded else kwargs)
+            return untold(wrapped, args, in_time(kwargs) if bounded else kwargs)
         response = _attempt(call, wrapped, args, kwargs)
         outcome = guard(end, call)
         if outcome is not None and (kwargs.get("stream") or session.stream):
@@ -170,18 +170,6 @@ def _attempt(call: ClientCall, wrapped: Callable[..., Response], args: Any, kwar
         # Else it is as it came: a hook may have put another in its place.
         call.progress.answer = response
     return response
-
-
-def _send_untold(wrapped: Callable[..., Response], args: Any, kwargs: Any) -> Response:
-    outer = ongoing.get()
-    if outer is None:
-        return wrapped(*args, **kwargs)
-    # What is sent here, such as a token's request within an adapter, is no attempt of the call around it.
-    ongoing.set(None)
-    try:
-        return wrapped(*args, **kwargs)
-    finally:
-        ongoing.set(outer)
 
 
 def _after(setup: Setup, request: PreparedRequest, result: Response | BaseException) -> None:

@@ -431,3 +431,18 @@ def test_a_connection_that_does_not_know_its_other_end_is_told_without_it(
 
     assert [point.value for point in telemetry.points(OPEN)] == [1]
     assert caplog.text == ""
+
+
+def test_what_a_streamed_body_is_fetched_with_is_not_told_of_the_request_that_sends_it(
+    instrument, telemetry, server, other_server, session
+):
+    def chunks():
+        yield urllib3.PoolManager().request("GET", other_server.url).data
+
+    instrument()
+    session.get(server.url)
+
+    session.put(server.url, data=chunks())
+
+    assert telemetry.spans[-1].attributes["network.peer.port"] == server.port
+    assert reused(telemetry) == [False, True]
