@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hopline._locks import lasting_lock
-from hopline.hosts import HostGlobs, host_names
+from hopline.hosts import HostGlobs, bare, host_names
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _MAX_ORIGINS = 16_384
@@ -74,7 +74,8 @@ class Destination:
 
     Attributes:
         scheme: in lower case, for instance ``https``.
-        host: the host name or IP address, in lower case and without brackets; empty if the URL has none.
+        host: the host name or IP address, in lower case, without brackets and without the dot at the end of an absolute
+            name; empty if the URL has none.
         port: the port, the scheme's default one if the URL names none, or None if there is no default.
         name: what the application calls the host, or None.
         denied: the kinds of headers (see ``KINDS``) that this host may not receive.
@@ -101,7 +102,7 @@ class Destination:
 
     def template(self, url: str) -> str | None:
         """The template of ``url``, by the configured rules."""
-        start = url.find("/", 8)
+        start = url.find("/", url.find("://") + 3)
         path = "/" if start < 0 else url[start : _PATH_END.search(url, start).start()]  # type: ignore[union-attr]
         return next((each.template for each in self.templates if each.match(path)), None)
 
@@ -152,7 +153,7 @@ class Destinations:
     def _parse(self, origin: str) -> tuple[str, Destination]:
         try:
             parsed = urlsplit(origin)
-            host, port = parsed.hostname or "", parsed.port
+            host, port = bare(parsed.hostname or ""), parsed.port
         except ValueError:
             scheme = origin.partition("://")[0].lower()
             return f"{scheme}://", Destination(scheme, "", None, self._rules)

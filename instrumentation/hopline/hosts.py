@@ -9,6 +9,11 @@ from fnmatch import translate
 _GLOB = re.compile(r"!?(?:[A-Za-z0-9*?._-]+|[0-9A-Fa-f:*?]+)")
 
 
+def bare(host: str) -> str:
+    """``host`` without the dot at the end that makes a name absolute: it is the same host."""
+    return host.removesuffix(".")
+
+
 class HostGlobs:
     """A list of host patterns: ``*.internal``, ``api.example.com``, ``!secret.internal``.
 
@@ -29,13 +34,13 @@ class HostGlobs:
         for entry in self._entries:
             if not _GLOB.fullmatch(entry):
                 raise ValueError(f"{entry!r} is not a host pattern such as 'api.example.com' or '*.internal'")
-        denied = [entry[1:] for entry in self._entries if entry.startswith("!")]
-        allowed = [entry for entry in self._entries if not entry.startswith("!")]
+        denied = [bare(entry[1:]) for entry in self._entries if entry.startswith("!")]
+        allowed = [bare(entry) for entry in self._entries if not entry.startswith("!")]
         self._denied = _any(denied)
         self._allowed = _any(allowed or (["*"] if denied else []))
 
     def match(self, host: str) -> bool:
-        """Whether ``host``, in lower case, is one of them."""
+        """Whether ``host``, in lower case and without a dot at its end, is one of them."""
         return self._allowed(host) and not self._denied(host)
 
     def __repr__(self) -> str:
@@ -62,7 +67,7 @@ class HostNames:
 
     def register(self, host: str, name: str) -> None:
         """Call ``host`` (``10.0.3.7:8000``, ``[::1]:8000``, or for all ports without) by ``name`` from now on."""
-        self._names[host.lower().replace("[", "").replace("]", "")] = name
+        self._names[host.lower().replace("[", "").replace("]", "").replace(".:", ":").removesuffix(".")] = name
         self.version += 1
 
     def of(self, host: str, port: int | None) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 
 from hopline import destinations
 from hopline.destinations import DestinationRules, Destinations, UrlTemplate
-from hopline.hosts import register_host_name
+from hopline.hosts import host_names, register_host_name
 
 
 @pytest.fixture
@@ -23,6 +23,8 @@ def of():
         ("HTTP://example.com/", "http", "example.com", 80),
         ("http://me:secret@example.com:81/", "http", "example.com", 81),
         ("http://[::1]:8080/", "http", "::1", 8080),
+        ("http://api.internal./a", "http", "api.internal", 80),
+        ("http://api.internal.:8080/a", "http", "api.internal", 8080),
         ("http://example.com?q=/", "http", "example.com", 80),
         ("ws://example.com/", "ws", "example.com", 80),
         ("wss://example.com/", "wss", "example.com", 443),
@@ -98,3 +100,18 @@ def test_a_rule_is_a_host_pattern_and_a_path(rule):
 )
 def test_a_rule_matches_whole_paths(rule, path, matches):
     assert UrlTemplate(rule).match(path) is matches
+
+
+@pytest.mark.parametrize("url", ["http://h/a/17?b", "ws://h/a/17", "http+unix://socket/a/17", "https://h/a/17#b"])
+def test_a_rule_names_a_url_of_any_scheme(url):
+    of = Destinations(DestinationRules(templates=(UrlTemplate("*/a/{x}"),))).of
+
+    assert of(url).template(url) == "/a/{x}"
+
+
+@pytest.mark.parametrize("written", ["api.internal:8000", "API.internal.:8000", "api.internal", "api.internal."])
+def test_a_host_has_its_name_with_and_without_the_dot_at_its_end(of, written, monkeypatch):
+    monkeypatch.setattr(host_names, "_names", {})
+    register_host_name(written, "billing")
+
+    assert [of(f"http://{host}:8000/").name for host in ("api.internal", "api.internal.")] == ["billing", "billing"]

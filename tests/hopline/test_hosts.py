@@ -13,6 +13,7 @@ from hopline.hosts import HostGlobs
         (["*"], ["a", "a.b", "::1"], []),
         (["*.internal"], ["a.internal", "a.b.internal"], ["internal", "a.internal.com"]),
         (["API.example.com"], ["api.example.com"], ["example.com", "xapi.example.com"]),
+        (["*.internal.", "!secret.internal."], ["a.internal"], ["secret.internal"]),
         (["10.0.0.?"], ["10.0.0.1"], ["10.0.0.12"]),
         (["*", "!secret.*"], ["a"], ["secret.internal"]),
         (["!secret.*"], ["a"], ["secret.internal"]),

@@ -217,7 +217,7 @@ class ClientCall:
         destination = self.destination
         hints = current_hints()
         template = self._template or (None if hints is None else hints.template)
-        if self._resends and self.url != self._first_url:
+        if self._resends and _without_fragment(self.url) != _without_fragment(self._first_url):
             template = None  # the caller has named the URL that it asked for, not where a redirect leads
         if template is None and destination.templates:
             template = destination.template(self.url)
@@ -256,6 +256,10 @@ class ClientCall:
         # The attempt's context refers to this call: without this, only the garbage collector would free them.
         self.context = self._parent
         return outcome
+
+
+def _without_fragment(url: str) -> str:
+    return url.partition("#")[0]  # which is never sent: some libraries keep it with the URL, some do not
 
 
 def _recorded(url: str, config: HttpConfig) -> dict[str, Value]:
