@@ -31,7 +31,7 @@ class StatsdConfig:
     Attributes:
         endpoint: Where the server listens: `udp://`, `udp6://`, `unix://`, `unixstream://` or `tcp://`.
         prefix: What every name starts with; None for the service name of the resource.
-        dialect: `plain`, `dogstatsd`, `influx`, `graphite`, `librato` or `signalfx`.
+        dialect: `plain`, `dogstatsd`, `datadog`, `influx`, `graphite`, `librato` or `signalfx`.
         max_packet_size: Bytes of payload in a packet, 64 to 65,507; None for 1432 (UDP) or 8192 (the others).
         max_buffer_size: Bytes of packets that wait for a server that takes none.
         flush_interval: Seconds that a line waits at most for its packet to fill up.

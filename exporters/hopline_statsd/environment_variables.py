@@ -27,8 +27,8 @@ OTEL_EXPORTER_STATSD_DIALECT = "OTEL_EXPORTER_STATSD_DIALECT"
 """
 .. envvar:: OTEL_EXPORTER_STATSD_DIALECT
 
-How tags are written: ``plain`` (in the name), ``dogstatsd``, ``influx``, ``graphite``, ``librato`` or
-``signalfx``.
+How tags are written: ``plain`` (in the name), ``dogstatsd``, ``datadog`` (for Datadog's own agent), ``influx``,
+``graphite``, ``librato`` or ``signalfx``.
 
 **Default value:** ``plain``
 """

@@ -1,4 +1,4 @@
-"""What a statsd line looks like: the six dialects, their types, and what names and tags may hold.
+"""What a statsd line looks like: the seven dialects, their types, and what names and tags may hold.
 
 A line is written in two steps. A *template* (`my.prefix.requests.host.GET.200:%.3f|ms`) is made once for each
 series and cached; the value goes in when the packet is packed.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 PAIR = b"\x00"
@@ -88,6 +88,8 @@ class Dialect:
         types: The types that the dialect has; a timer of another type is written as `ms`.
         forbidden: The characters that neither a key nor a value may hold.
         signed_gauges: Whether `-5|g` sets a gauge to -5; elsewhere it subtracts.
+        renamed: Tag keys that the server takes for itself, and what is written in their place.
+        is_framed: Whether a packet on a unix stream follows its length, instead of ending with a newline.
     """
 
     name: str
@@ -99,6 +101,8 @@ class Dialect:
     types: tuple[str, ...] = ("ms", "c", "g", "s")
     forbidden: re.Pattern[str] = field(default=re.compile(r"[^A-Za-z0-9_./-]"))
     signed_gauges: bool = False
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    is_framed: bool = False
 
     @property
     def has_tags(self) -> bool:
@@ -139,9 +143,10 @@ class Dialect:
             text: An attribute's name, say.
 
         Returns:
-            1 to 200 characters.
+            1 to 200 characters; none that the server takes for itself.
         """
-        return self.tag_value(text).replace(self.assignment, "_")
+        key = self.tag_value(text).replace(self.assignment, "_")
+        return self.renamed.get(key, key)
 
     def template(
         self,
@@ -189,19 +194,22 @@ class Dialect:
 
 
 _ALL = TYPES
+_DOGSTATSD = Dialect(
+    "dogstatsd",
+    opening="|#",
+    assignment=":",
+    trailing=True,
+    types=_ALL,
+    forbidden=re.compile(r"[^A-Za-z0-9_./:-]"),
+    signed_gauges=True,
+)
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         Dialect("plain"),
-        Dialect(
-            "dogstatsd",
-            opening="|#",
-            assignment=":",
-            trailing=True,
-            types=_ALL,
-            forbidden=re.compile(r"[^A-Za-z0-9_./:-]"),
-            signed_gauges=True,
-        ),
+        _DOGSTATSD,
+        # Datadog's agent takes a tag `host` away: it names the host that the metric is of.
+        replace(_DOGSTATSD, name="datadog", renamed={"host": "peer.hostname"}, is_framed=True),
         Dialect("influx", opening=",", types=_ALL),
         # etsy statsd hands these to graphite and deletes a '/' on the way.
         Dialect("graphite", opening=";", separator=";", forbidden=re.compile(r"[^A-Za-z0-9_.-]")),

@@ -24,6 +24,7 @@ from hopline_statsd.parse import Sample, parse_line
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 _LARGEST_READ = 65_536
 _LONGEST_LINE = 1024 * 1024
+_LENGTH = 4  # bytes that say how long a packet is, as Datadog's clients write it
 _KEPT_PACKETS = 100_000
 _MAX_SERIES = 10_000
 
@@ -219,7 +220,10 @@ class StatsdListener:
 
 
 class _Stream:
-    """One connection of a stream: lines end with a newline; one that is cut off by the end is forgotten."""
+    """One connection of a stream: lines that end with a newline, or packets that follow their lengths.
+
+    What is cut off by the end is forgotten.
+    """
 
     def __init__(self, take: Callable[[bytes], None], forget: Callable[[socket.socket], None]) -> None:
         self._take = take
@@ -234,11 +238,22 @@ class _Stream:
         if not data:
             self._forget(connection)
             return
-        whole, newline, self._rest = (self._rest + data).rpartition(b"\n")
-        if newline:
-            self._take(whole)
+        self._rest += data
+        if len(self._rest) >= _LENGTH:
+            is_length = self._rest[_LENGTH - 1] == 0  # no line holds a 0
+            (self._take_packets if is_length else self._take_lines)()
         if len(self._rest) > _LONGEST_LINE:
             self._forget(connection)
+
+    def _take_lines(self) -> None:
+        whole, newline, self._rest = self._rest.rpartition(b"\n")
+        if newline:
+            self._take(whole)
+
+    def _take_packets(self) -> None:
+        while len(self._rest) >= (end := _LENGTH + int.from_bytes(self._rest[:_LENGTH], "little")):
+            self._take(self._rest[_LENGTH:end])
+            self._rest = self._rest[end:]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,9 +20,10 @@ from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
 from hopline_statsd.flusher import Flusher, Unaided
+from hopline_statsd.lines import DIALECTS
 from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
 from hopline_statsd.stats import CLOSED, TOO_LONG, StatsdStats, Tally
-from hopline_statsd.transport import PacketTooLong, transport_for
+from hopline_statsd.transport import PacketTooLong, Transport, transport_for
 
 _CONNECT_TIMEOUT = 2.0
 _LOOKUP_INTERVAL = 60.0
@@ -52,7 +53,7 @@ class Sender:
         self.room, self._room_is_wiped = forks.number_wiped_by_fork()
         self.tally = Tally()
         self._config = config
-        self._transport = transport_for(Endpoint.parse(config.endpoint))
+        self._transport = self._new_transport()
         self._closed = False
         self._max_entries = max(4 * MAX_TAKEN, config.max_buffer_size // 16)
         self.begin_anew()
@@ -74,11 +75,14 @@ class Sender:
         self._holder = 0
         self._packets = Packets(self._config.packet_size, self._config.max_buffer_size, self.tally)
         self._transport.close()
-        self._transport = transport_for(Endpoint.parse(self._config.endpoint))
+        self._transport = self._new_transport()
         self._retry_delay, self._retry_at = 0.0, 0.0
         self._looked_up_at, self._refusals = float("-inf"), 0
         self._flusher: Flusher | Unaided | None = None
         self._pid = os.getpid()  # last: from here on other threads go on
+
+    def _new_transport(self) -> Transport:
+        return transport_for(Endpoint.parse(self._config.endpoint), DIALECTS[self._config.dialect].is_framed)
 
     def _begin_untold(self, keep: int) -> None:
         with _beginning:

@@ -28,9 +28,16 @@ class PacketTooLong(Exception):
     """The network carries no packet of this length."""
 
 
-def transport_for(endpoint: Endpoint) -> Transport:
-    """Return the transport for an endpoint; nothing is opened yet."""
-    return DatagramTransport(endpoint) if endpoint.is_datagram else StreamTransport(endpoint)
+def transport_for(endpoint: Endpoint, is_framed: bool = False) -> Transport:
+    """Return the transport for an endpoint; nothing is opened yet.
+
+    Args:
+        endpoint: Where to send to.
+        is_framed: Whether a packet on a unix stream follows its length.
+    """
+    if endpoint.is_datagram:
+        return DatagramTransport(endpoint)
+    return FramedTransport(endpoint) if is_framed and endpoint.path else StreamTransport(endpoint)
 
 
 class Transport(ABC):
@@ -202,28 +209,36 @@ class StreamTransport(Transport):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._written = 0
-        self._line_begin = 0
+        self._kept = 0
 
     def send(self, packet: bytes) -> bool:
         """Write what the socket takes of a packet; see `Transport.send`."""
         assert self.socket is not None
-        data = memoryview(packet + b"\n")
+        data = memoryview(self._wire(packet))
         try:
             self._raise_if_hung_up()
             while self._written < len(data):
                 self._written += self.socket.send(data[self._written :])
         except OSError as error:
-            self._line_begin = packet.rfind(b"\n", 0, self._written) + 1
+            self._kept = self._whole(packet, self._written)
             if isinstance(error, BlockingIOError):
                 return False
             raise
-        self._written = self._line_begin = 0
+        self._written = self._kept = 0
         return True
 
     def close(self) -> None:
-        """Close the socket, and go back to where the line begins of which the server got a part only."""
+        """Close the socket, and go back to the end of what the server could use of the packet."""
         super().close()
-        self._written = self._line_begin
+        self._written = self._kept
+
+    def _wire(self, packet: bytes) -> bytes:
+        """Return what is written for a packet."""
+        return packet + b"\n"
+
+    def _whole(self, packet: bytes, written: int) -> int:
+        """Return how much of what was written need not be written again: whole lines."""
+        return packet.rfind(b"\n", 0, written) + 1
 
     def _raise_if_hung_up(self) -> None:
         """Notice that the server closed the connection, before a packet goes into the void."""
@@ -245,3 +260,13 @@ class StreamTransport(Transport):
             opened.close()
             raise
         return opened
+
+
+class FramedTransport(StreamTransport):
+    """Unix streams as Datadog's agent reads them: each packet follows its length, and is sent again whole."""
+
+    def _wire(self, packet: bytes) -> bytes:
+        return len(packet).to_bytes(4, "little") + packet
+
+    def _whole(self, packet: bytes, written: int) -> int:
+        return 0

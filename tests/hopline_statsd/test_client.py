@@ -104,6 +104,13 @@ def test_both_lines_of_a_negative_gauge_are_in_one_packet(make_client, listener)
             ],
         ),
         (
+            "datadog",
+            [
+                "my.prefix.a:1.000|h|#peer.hostname:somehost.com,b_c:x/y",
+                "my.prefix.a:1.000|d|#peer.hostname:somehost.com,b_c:x/y",
+            ],
+        ),
+        (
             "influx",
             [
                 "my.prefix.a,host=somehost.com,b_c=x/y:1.000|h",

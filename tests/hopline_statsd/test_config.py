@@ -45,7 +45,7 @@ def test_an_endpoint_is_written_as_it_is_read(url):
         ("OTEL_EXPORTER_STATSD_ENDPOINT", "unix://run", "unix:///absolute/path", "udp://localhost:8125"),
         ("OTEL_EXPORTER_STATSD_PREFIX", "...", "it holds no name", "the service name"),
         ("OTEL_EXPORTER_STATSD_PREFIX", "x" * 500, "longer than 400", "the service name"),
-        ("OTEL_EXPORTER_STATSD_DIALECT", "datadog", "it is none of plain, dogstatsd", "plain"),
+        ("OTEL_EXPORTER_STATSD_DIALECT", "carbon", "it is none of plain, dogstatsd", "plain"),
         ("OTEL_EXPORTER_STATSD_MAX_PACKET_SIZE", "big", "it is no whole number", "1432"),
         ("OTEL_EXPORTER_STATSD_MAX_PACKET_SIZE", "8", "not between 64 and 65,507", "1432"),
         ("OTEL_EXPORTER_STATSD_MAX_BUFFER_SIZE", "1", "not between", "1048576"),

@@ -117,7 +117,8 @@ def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, ho
     parts = sample.name.split(".")
     assert len(parts) == (5 if dialect == "plain" else 2)
     assert all(SEGMENT.fullmatch(part) for part in parts)
-    assert list(sample.tags) == ([] if dialect == "plain" else ["host", "method", "status"])
+    host_tag = "peer.hostname" if dialect == "datadog" else "host"
+    assert list(sample.tags) == ([] if dialect == "plain" else [host_tag, "method", "status"])
 
 
 CALLS = st.lists(st.tuples(NASTY, st.sampled_from(["GET", "POST"]), NASTY, st.integers(0, 10**12)), max_size=40)
@@ -154,7 +155,8 @@ def meant_by(dialect, host, method, route, microseconds):
         del values["template"]
     milliseconds = microseconds / 1000
     if dialect.has_tags:
-        return "p.requests", {key: dialect.tag_value(value) for key, value in values.items()}, milliseconds
+        tags = {dialect.tag_key(key): dialect.tag_value(value) for key, value in values.items()}
+        return "p.requests", tags, milliseconds
     return ".".join(["p.requests", *map(segment, values.values())]), {}, milliseconds
 
 

@@ -107,6 +107,18 @@ def test_a_line_that_a_stream_cuts_off_is_forgotten_and_one_in_two_parts_is_whol
         assert listener.lines == ["a:1|c", "b:2|c"]
 
 
+def test_packets_that_follow_their_lengths_are_read_however_a_stream_cuts_them(tmp_path):
+    packets = [b"a:1|c\nb:12|c", b"c:3|c", b"d:4|c|#x:y\ne:5|c"]
+    with StatsdListener(f"unixstream://{tmp_path}/s") as listener:
+        with socket.socket(socket.AF_UNIX) as sender:
+            sender.connect(f"{tmp_path}/s")
+            for byte in b"".join(len(packet).to_bytes(4, "little") + packet for packet in packets):
+                sender.send(bytes([byte]))
+        assert listener.wait_for(5)
+
+        assert list(listener.packets) == packets
+
+
 def test_a_stream_without_newlines_is_hung_up():
     with (
         StatsdListener("tcp://127.0.0.1:0") as listener,

@@ -126,6 +126,14 @@ def test_an_attribute_named_like_a_derived_field_is_itself(make_metrics, listene
     assert metrics.lines(listener, 1) == ["my.prefix.jobs:1|c|#host:a,server.address:b"]
 
 
+def test_an_attribute_that_datadogs_agent_would_take_away_has_another_key_there(make_metrics, listener):
+    metrics = make_metrics(dialect="datadog")
+
+    metrics.meter.create_counter("jobs").add(1, {"host": "a", "hostname": "b"})
+
+    assert metrics.lines(listener, 1) == ["my.prefix.jobs:1|c|#peer.hostname:a,hostname:b"]
+
+
 @pytest.mark.parametrize("dialect", ["dogstatsd", "influx"])
 @pytest.mark.parametrize("exponential", [False, True])
 def test_a_distribution_stands_for_as_many_values_as_were_recorded(make_metrics, listener, dialect, exponential):

@@ -231,6 +231,7 @@ def test_timers_have_the_type_that_is_asked_for_where_the_dialect_has_it(
     ("dialect", "line"),
     [
         ("dogstatsd", "my.prefix.requests:12.500|ms|#host:somehost.com,method:POST,status:200"),
+        ("datadog", "my.prefix.requests:12.500|ms|#peer.hostname:somehost.com,method:POST,status:200"),
         ("influx", "my.prefix.requests,host=somehost.com,method=POST,status=200:12.500|ms"),
         ("graphite", "my.prefix.requests;host=somehost.com;method=POST;status=200:12.500|ms"),
         ("librato", "my.prefix.requests#host=somehost.com,method=POST,status=200:12.500|ms"),

@@ -170,6 +170,60 @@ def test_a_line_of_which_a_server_got_a_part_is_sent_again_whole():
     second[0].close()
 
 
+def test_datadogs_agent_gets_each_packet_after_its_length_on_a_unix_stream(tmp_path):
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(path)
+        agent.listen()
+        agent.settimeout(DEADLINE)
+        client = StatsdClient(StatsdConfig(endpoint=f"unixstream://{path}", prefix="p", dialect="datadog"))
+
+        client.timing("a", 1)
+        client.timing("b", 2)
+        assert client.flush()
+        client.timing("c", 3)
+        client.close()
+
+        connection, _ = agent.accept()
+        with connection:
+            connection.settimeout(DEADLINE)
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert received == b"\x19\0\0\0p.a:1.000|ms\np.b:2.000|ms\x0c\0\0\0p.c:3.000|ms"
+
+
+def test_a_packet_after_its_length_of_which_a_server_got_a_part_is_sent_again_whole():
+    packet = b"\n".join([b"a" * 100, b"b" * 60_000])
+    transport = transport_for(Endpoint.parse("unixstream:///run/statsd.sock"), is_framed=True)
+    transport.adopt(small_connection(first := []))
+    assert not transport.send(packet)
+    first[0].close()
+    with pytest.raises(OSError, match=r"closed|pipe|reset"):
+        transport.send(packet)
+    transport.close()
+    transport.adopt(small_connection(second := []))
+
+    again = b""
+    while not transport.send(packet):
+        again += read_what_is_there(*second)
+    again += read_what_is_there(*second)
+
+    assert again == len(packet).to_bytes(4, "little") + packet
+    transport.close()
+    second[0].close()
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp"])
+def test_only_a_unix_stream_has_lengths_for_datadogs_agent(scheme, tmp_path):
+    with StatsdListener("tcp://127.0.0.1:0" if scheme == "tcp" else f"unix://{tmp_path}/s") as listener:
+        client = client_of(listener, dialect="datadog")
+
+        client.timing("a", 1)
+        client.close()
+
+        assert listener.wait_for(1)
+        assert list(listener.packets) == [b"p.a:1.000|ms"]
+
+
 def small_connection(server):
     """A connection that holds a few kilobytes; the server's end of it is appended to `server`."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
