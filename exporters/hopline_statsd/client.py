@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
 from hopline_statsd.fields import text_of
-from hopline_statsd.lines import DIALECTS, MAX_VALUE, Dialect, dotted, number, segment
+from hopline_statsd.lines import DIALECTS, MAX_VALUE, Dialect, dotted, gauge, number, segment
 from hopline_statsd.namer import LineType
 from hopline_statsd.sender import Sender
 from hopline_statsd.stats import INVALID, StatsdStats
@@ -157,7 +157,7 @@ class StatsdClient:
         if checked is None:
             self._sender.tally.dropped(INVALID)
         else:
-            self._sender.put(b"%s", self._dialect.gauge(_template(self._gauges, name, tags), checked))
+            self._sender.put(b"%s", gauge(_template(self._gauges, name, tags), checked))
 
     def set(self, name: str, value: object, tags: Tags | None = None) -> None:
         """Add a member to a set; the server counts distinct members. It is never sampled.

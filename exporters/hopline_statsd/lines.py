@@ -74,6 +74,20 @@ def number(value: float) -> bytes:
     return b"0" if text == b"-0" else text
 
 
+def gauge(template: bytes, value: float) -> bytes:
+    """Write a gauge so that the server sets it, whatever its sign.
+
+    Args:
+        template: Made by `Dialect.template` for the type `g` with the conversion `%s`.
+        value: A finite number within ±1e15.
+
+    Returns:
+        One line, or two lines that stay together: servers that take a signed value as a change see 0 first.
+    """
+    line = template % number(value)
+    return line if value >= 0 else (template % b"0") + PAIR + line
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How one family of statsd servers writes tags and types.
@@ -87,7 +101,6 @@ class Dialect:
         trailing: Whether the tags end the line instead of following the name.
         types: The types that the dialect has; a timer of another type is written as `ms`.
         forbidden: The characters that neither a key nor a value may hold.
-        signed_gauges: Whether `-5|g` sets a gauge to -5; elsewhere it subtracts.
         renamed: Tag keys that the server takes for itself, and what is written in their place.
         is_framed: Whether a packet on a unix stream follows its length, instead of ending with a newline.
     """
@@ -100,7 +113,6 @@ class Dialect:
     trailing: bool = False
     types: tuple[str, ...] = ("ms", "c", "g", "s")
     forbidden: re.Pattern[str] = field(default=re.compile(r"[^A-Za-z0-9_./-]"))
-    signed_gauges: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     is_framed: bool = False
 
@@ -176,22 +188,6 @@ class Dialect:
         sampled = f"|@{rate:.15f}".rstrip("0") if rate < 1 else ""
         return f"{head}:{conversion}|{written}{sampled}{tail}".encode("ascii")
 
-    def gauge(self, template: bytes, value: float) -> bytes:
-        """Write a gauge so that the server sets it, whatever its sign.
-
-        Args:
-            template: Made by `template` for the type `g` with the conversion `%s`.
-            value: A finite number within ±1e15.
-
-        Returns:
-            One line, or two lines that stay together: servers that take a signed value as a change see 0
-            first.
-        """
-        line = template % number(value)
-        if value >= 0 or self.signed_gauges:
-            return line
-        return (template % b"0") + PAIR + line
-
 
 _ALL = TYPES
 _DOGSTATSD = Dialect(
@@ -201,7 +197,6 @@ _DOGSTATSD = Dialect(
     trailing=True,
     types=_ALL,
     forbidden=re.compile(r"[^A-Za-z0-9_./:-]"),
-    signed_gauges=True,
 )
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect

@@ -33,7 +33,7 @@ from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
 from hopline_statsd.fields import ATTRIBUTE, Field, Scope
 from hopline_statsd.guard import Guard
-from hopline_statsd.lines import dotted, number
+from hopline_statsd.lines import dotted, gauge, number
 from hopline_statsd.namer import LineType, Name, Namer
 from hopline_statsd.sender import Sender
 from hopline_statsd.stats import INVALID, StatsdStats
@@ -151,7 +151,7 @@ class _Writer:
     def write_extremes(self) -> None:
         """Write the least and the greatest values: of several points that have one name, the very least."""
         for template, (_, value) in self._extremes.items():
-            self._sender.put(b"%s", self._namer.dialect.gauge(template, value))
+            self._sender.put(b"%s", gauge(template, value))
 
     def _named(self, metric: str, attributes: Mapping[str, Any]) -> tuple[Name, Scope, float]:
         scope = Scope(attributes, self._resource)
@@ -176,7 +176,7 @@ class _Writer:
             return
         template = self._namer.line(name, scope, LineType(type_), suffix)
         if type_ == "g":
-            self._sender.put(b"%s", self._namer.dialect.gauge(template, checked))
+            self._sender.put(b"%s", gauge(template, checked))
         else:
             self._sender.put(template, number(checked))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hopline_statsd.fields import text_of
-from hopline_statsd.lines import MAX_VALUE, Dialect, number
+from hopline_statsd.lines import MAX_VALUE, Dialect, gauge, number
 from hopline_statsd.rules import UNITS, Rule
 
 Reader = Callable[[Mapping[str, Any]], Any]
@@ -44,7 +44,7 @@ def reader_for(rule: Rule, dialect: Dialect, template: bytes) -> Reader | None:
         value = finite(attributes.get(attribute), 1.0)
         if value is None:
             return None
-        return dialect.gauge(template, value) if rule.type == "g" else number(value)
+        return gauge(template, value) if rule.type == "g" else number(value)
 
     return read
 

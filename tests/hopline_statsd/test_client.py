@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from hopline_statsd.lines import DIALECTS
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.packets import Packets
 
@@ -66,20 +67,13 @@ def test_the_member_of_a_set_is_never_read_as_several(make_client, listener, dia
     assert sent(client, listener, 1) == ["my.prefix.users:urn_user_1|s"]
 
 
-def test_a_negative_gauge_is_set_to_zero_first_where_a_sign_means_a_change(make_client, listener):
-    client = make_client()
+@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+def test_a_negative_gauge_is_set_to_zero_first_as_a_sign_may_mean_a_change(make_client, listener, dialect):
+    client = make_client(dialect=dialect)
 
     client.gauge("depth", -5.25)
 
     assert sent(client, listener, 2) == ["my.prefix.depth:0|g", "my.prefix.depth:-5.25|g"]
-
-
-def test_a_negative_gauge_is_one_line_where_its_sign_is_its_own(make_client, listener):
-    client = make_client(dialect="dogstatsd")
-
-    client.gauge("depth", -5)
-
-    assert sent(client, listener, 1) == ["my.prefix.depth:-5|g"]
 
 
 def test_both_lines_of_a_negative_gauge_are_in_one_packet(make_client, listener):

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 
 from hopline_statsd import StatsdConfig, StatsdSpanProcessor
 from hopline_statsd.budget import NameBudget
-from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, number, segment
+from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, gauge, number, segment
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.names import SpanNames
 from hopline_statsd.packets import Packets
@@ -68,16 +68,15 @@ def test_a_line_is_read_back_as_it_was_meant(dialect_name, name, tags, value, ty
     assert sample.type == (type_ if type_ in dialect.types else "ms")
 
 
-@given(DIALECT, NUMBER, st.floats(-100, 100))
-def test_a_gauge_ends_up_at_its_value_whatever_it_was_before(dialect_name, value, before):
-    dialect = DIALECTS[dialect_name]
-    lines = dialect.gauge(dialect.template("depth", "g", "%s"), value).split(PAIR)
+@given(DIALECT, NUMBER, st.floats(-100, 100), st.booleans())
+def test_a_gauge_ends_up_at_its_value_whatever_it_was_before(dialect_name, value, before, signs_are_changes):
+    lines = gauge(DIALECTS[dialect_name].template("depth", "g", "%s"), value).split(PAIR)
 
     level = before
     for line in lines:
-        sample = parse_line(line.decode())
-        sets = sample.sets or dialect.signed_gauges
-        level = float(sample.value) if sets else level + float(sample.value)
+        written = parse_line(line.decode()).value
+        is_change = signs_are_changes and written.startswith("-")
+        level = level + float(written) if is_change else float(written)
 
     assert level == pytest.approx(value, abs=1e-9)
 

@@ -1,6 +1,7 @@
 """Real statsd servers: their own counts and means agree with what was sent."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -60,10 +61,12 @@ def test_etsy_statsd_stores_tags_as_they_were_meant(tmp_path, dialect):
 
 
 @pytest.mark.server("statsd")
-def test_etsy_statsd_sets_gauges_multiplies_samples_and_tells_members_apart(tmp_path):
+@pytest.mark.parametrize("dialect", ["plain", "dogstatsd"])
+def test_etsy_statsd_sets_gauges_multiplies_samples_and_tells_members_apart(tmp_path, dialect):
     with EtsyStatsd(tmp_path) as server:
-        client = StatsdClient(StatsdConfig(endpoint=server.endpoint, prefix="p"))
-        sampled = StatsdClient(StatsdConfig(endpoint=server.endpoint, prefix="p", sample_rate=0.5))
+        config = StatsdConfig(endpoint=server.endpoint, prefix="p", dialect=dialect)
+        client = StatsdClient(config)
+        sampled = StatsdClient(replace(config, sample_rate=0.5))
 
         for depth in (5, -7, 3, -2.5):
             client.gauge("depth", depth)
