@@ -31,6 +31,15 @@ def representatives(point: HistogramDataPoint | ExponentialHistogramDataPoint) -
         yield _middle(low_known, high_known), count
 
 
+def rate_of(count: int) -> float:
+    """Return the sample rate of a line that stands for so many values.
+
+    Servers cut off what `1 / rate` has behind the point: the nearest number may be too great by its last digit.
+    """
+    rate = 1 / count
+    return rate if int(1 / rate) >= count else math.nextafter(rate, 0.0)
+
+
 def _explicit(point: HistogramDataPoint) -> Iterable[_Bucket]:
     bounds = [-math.inf, *point.explicit_bounds, math.inf]
     return zip(bounds[:-1], bounds[1:], point.bucket_counts, strict=True)

@@ -74,6 +74,12 @@ def number(value: float) -> bytes:
     return b"0" if text == b"-0" else text
 
 
+def _decimals(rate: float) -> str:
+    """Write a rate to its last digit, so that it is read as it is, and without an exponent."""
+    digits, _, exponent = repr(float(rate)).partition("e-")
+    return f"0.{'0' * (int(exponent) - 1)}{digits.replace('.', '')}" if exponent else digits
+
+
 def gauge(template: bytes, value: float) -> bytes:
     """Write a gauge so that the server sets it, whatever its sign.
 
@@ -185,17 +191,16 @@ class Dialect:
         pairs = self.separator.join(f"{key}{self.assignment}{value}" for key, value in (tags or {}).items())
         text = f"{self.opening}{pairs}{self.closing}" if pairs else ""
         head, tail = (name, text) if self.trailing else (name + text, "")
-        sampled = f"|@{rate:.15f}".rstrip("0") if rate < 1 else ""
+        sampled = f"|@{_decimals(rate)}" if rate < 1 else ""
         return f"{head}:{conversion}|{written}{sampled}{tail}".encode("ascii")
 
 
-_ALL = TYPES
 _DOGSTATSD = Dialect(
     "dogstatsd",
     opening="|#",
     assignment=":",
     trailing=True,
-    types=_ALL,
+    types=TYPES,
     forbidden=re.compile(r"[^A-Za-z0-9_./:-]"),
 )
 DIALECTS: Mapping[str, Dialect] = {
@@ -205,7 +210,8 @@ DIALECTS: Mapping[str, Dialect] = {
         _DOGSTATSD,
         # Datadog's agent takes a tag `host` away: it names the host that the metric is of.
         replace(_DOGSTATSD, name="datadog", renamed={"host": "peer.hostname"}, is_framed=True),
-        Dialect("influx", opening=",", types=_ALL),
+        # Telegraf throws `d` away unless it is told to read it as Datadog does.
+        Dialect("influx", opening=",", types=("ms", "h", "c", "g", "s")),
         # etsy statsd hands these to graphite and deletes a '/' on the way.
         Dialect("graphite", opening=";", separator=";", forbidden=re.compile(r"[^A-Za-z0-9_.-]")),
         Dialect("librato", opening="#"),

@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint as ExponentialPoint
 
-from hopline_statsd.buckets import representatives
+from hopline_statsd.buckets import rate_of, representatives
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
@@ -189,7 +189,7 @@ class _Writer:
         self._extreme(name, scope, ".max", max, finite(point.max, scale))
         if self._namer.dialect.has_distributions and type_ == "c":
             for value, count in representatives(point):
-                line_type = LineType("d", "%s", 1 / count)
+                line_type = LineType("d", "%s", rate_of(count))
                 self._sender.put(self._namer.line(name, scope, line_type), number(value * scale))
 
     def _extreme(

@@ -108,7 +108,7 @@ def test_both_lines_of_a_negative_gauge_are_in_one_packet(make_client, listener)
             "influx",
             [
                 "my.prefix.a,host=somehost.com,b_c=x/y:1.000|h",
-                "my.prefix.a,host=somehost.com,b_c=x/y:1.000|d",
+                "my.prefix.a,host=somehost.com,b_c=x/y:1.000|ms",
             ],
         ),
         (

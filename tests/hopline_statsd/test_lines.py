@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind
 
 from hopline_statsd import StatsdConfig, StatsdSpanProcessor
+from hopline_statsd.buckets import rate_of
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, gauge, number, segment
 from hopline_statsd.listener import StatsdListener
@@ -196,5 +197,22 @@ def test_no_tags_are_written_where_there_are_none(dialect):
     assert DIALECTS[dialect].template("a", "c", "%s") == b"a:%s|c"
 
 
-def test_a_small_sample_rate_is_written_without_an_exponent():
-    assert DIALECTS["plain"].template("a", "c", "%s", rate=0.00001) == b"a:%s|c|@0.00001"
+@pytest.mark.parametrize("rate", ["0.00001", "0.000016666666666666667", "0.1", "0.3333333333333333"])
+def test_a_sample_rate_is_written_to_its_last_digit_without_an_exponent(rate):
+    assert DIALECTS["plain"].template("a", "c", "%s", rate=float(rate)) == b"a:%s|c|@" + rate.encode()
+
+
+def counted_by_a_server_that_cuts_off(count):
+    line = DIALECTS["dogstatsd"].template("a", "d", "1", rate=rate_of(count)).decode()
+    return int(1 / parse_line(line).rate)
+
+
+def test_the_rate_of_up_to_100_000_values_is_read_as_exactly_as_many():
+    counts = range(1, 100_001)
+
+    assert [count for count in counts if counted_by_a_server_that_cuts_off(count) != count] == []
+
+
+@given(st.integers(1, 10**15))
+def test_the_rate_of_however_many_values_is_read_as_exactly_as_many(count):
+    assert counted_by_a_server_that_cuts_off(count) == count

@@ -134,7 +134,7 @@ def test_an_attribute_that_datadogs_agent_would_take_away_has_another_key_there(
     assert metrics.lines(listener, 1) == ["my.prefix.jobs:1|c|#peer.hostname:a,hostname:b"]
 
 
-@pytest.mark.parametrize("dialect", ["dogstatsd", "influx"])
+@pytest.mark.parametrize("dialect", ["dogstatsd", "datadog"])
 @pytest.mark.parametrize("exponential", [False, True])
 def test_a_distribution_stands_for_as_many_values_as_were_recorded(make_metrics, listener, dialect, exponential):
     views = [View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())] if exponential else []
@@ -153,6 +153,28 @@ def test_a_distribution_stands_for_as_many_values_as_were_recorded(make_metrics,
     assert all(0.0 <= value <= 50_000.0 for value, _ in stand_ins)
     total = sum(value * count for value, count in stand_ins)
     assert total == pytest.approx(sum(values), rel=0.2 if not exponential else 0.02)
+
+
+def test_a_server_that_cuts_off_the_fraction_of_one_by_the_rate_counts_each_value(make_metrics, listener):
+    metrics = make_metrics(dialect="datadog")
+    size = metrics.meter.create_histogram("size")
+
+    for value, count in ((3, 6), (8, 7), (15, 3), (30, 11), (60, 49), (90, 243)):
+        for _ in range(count):
+            size.record(value)
+    metrics.provider.force_flush()
+    assert listener.wait_for(metrics.exporter.stats().lines)
+
+    samples = [parse_line(line) for line in listener.lines]
+    assert [int(1 / sample.rate) for sample in samples if sample.type == "d"] == [6, 7, 3, 11, 49, 243]
+
+
+def test_telegraf_gets_no_distributions_as_it_would_throw_them_away(make_metrics, listener):
+    metrics = make_metrics(dialect="influx")
+
+    metrics.meter.create_histogram("size").record(5)
+
+    assert [line.rpartition("|")[2] for line in metrics.lines(listener, 4)] == ["c", "g", "g", "c"]
 
 
 def test_negative_values_of_an_exponential_histogram_stand_below_zero(make_metrics, listener):
