@@ -170,6 +170,8 @@ class Sender:
 
     def stats(self) -> StatsdStats:
         """Return what this process has sent and dropped so far."""
+        if self._pid != os.getpid():
+            self._begin_untold(0)
         with self._held(_LOCK_TIMEOUT):
             packets = self._packets
             lines, sent_packets, sent_bytes = packets.sent_lines(), packets.sent_packets, packets.sent_bytes

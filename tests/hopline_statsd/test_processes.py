@@ -1,4 +1,5 @@
 import http.client
+import json
 import os
 import signal
 import socket
@@ -49,6 +50,24 @@ def test_forked_children_send_their_own_lines_and_no_line_is_sent_twice(any_list
     }
     any_listener.wait_for(len(expected))
     assert Counter(any_listener.lines) == Counter(expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.parametrize("how", ["fork", "c"])
+def test_what_a_child_adds_to_the_exporters_own_counts_is_what_it_has_done(listener, how):
+    if how == "c" and not forks.number_wiped_by_fork()[1]:
+        pytest.skip("the system cannot wipe memory in a child")
+
+    finished = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"{PROGRAMS}.forked_counts", how],
+        env=environment(listener),
+        check=True,
+        timeout=DEADLINE,
+        stdout=subprocess.PIPE,
+    )
+
+    parent, child_before, child = (json.loads(line) for line in finished.stdout.splitlines())
+    assert (parent, child_before, child) == ([[100], [10]], [[0], [0]], [[3], [2]])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")

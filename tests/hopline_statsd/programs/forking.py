@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from hopline_statsd import StatsdClient, StatsdConfig
+from hopline_statsd import StatsdClient, StatsdConfig, StatsdSpanProcessor
 
 
 def make_client() -> StatsdClient:
@@ -40,9 +40,9 @@ def fork_with(fork, client: StatsdClient, name: str) -> int:
         os._exit(0 if client.stats().lines == 100 else 1)
 
 
-def let_the_background_thread_sleep(client: StatsdClient) -> None:
+def let_the_background_thread_sleep(sending: StatsdClient | StatsdSpanProcessor) -> None:
     """A fork behind Python's back, while a thread asks for the interpreter's lock, can leave that lock torn."""
-    flusher = client._sender._flusher
+    flusher = sending._sender._flusher
     assert flusher is not None
     assert flusher.call(lambda: True, 10.0)
     time.sleep(0.1)
