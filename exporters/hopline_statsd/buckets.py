@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogramDataPoint, HistogramDataPoint
 
+from hopline_statsd.values import finite
+
 _Bucket = tuple[float, float, int]
 
 
@@ -21,8 +23,7 @@ def representatives(point: HistogramDataPoint | ExponentialHistogramDataPoint) -
         values it stands for.
     """
     buckets = _explicit(point) if isinstance(point, HistogramDataPoint) else _exponential(point)
-    least = point.min if _is_finite(point.min) else None
-    greatest = point.max if _is_finite(point.max) else None
+    least, greatest = finite(point.min, 1.0), finite(point.max, 1.0)
     for low, high, count in buckets:
         if not count:
             continue
@@ -52,10 +53,6 @@ def _exponential(point: ExponentialHistogramDataPoint) -> Iterator[_Bucket]:
     yield 0.0, 0.0, point.zero_count
     for index, count in enumerate(point.positive.bucket_counts, point.positive.offset):
         yield base**index, base ** (index + 1), count
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _middle(low: float, high: float) -> float:

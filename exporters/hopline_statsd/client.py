@@ -118,7 +118,7 @@ class StatsdClient:
             template = self._known_timers[name] if tags is None else self._timers.tagged(name, tags)
         except KeyError:
             template = self._timers.named(name)
-        except TypeError:  # no number
+        except (TypeError, ArithmeticError):  # no number; a Decimal that is none
             self._sender.tally.dropped(INVALID)
             return
         entries = self._entries

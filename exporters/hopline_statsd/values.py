@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
+from numbers import Complex, Number, Real
 from typing import Any
 
 from hopline_statsd.fields import text_of
@@ -58,12 +60,33 @@ def finite(value: object, scale: float, lowest: float = -MAX_VALUE) -> float | N
         lowest: The least that it may be then.
 
     Returns:
-        The number; None where it is none, is not finite, or is beyond 1e15.
+        The number, an `int` or a `float`; None where it is none, is not finite, or is beyond 1e15.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = _plain(value)
+        if value is None:
+            return None
+    try:
+        scaled = value * scale if scale != 1.0 else value
+    except OverflowError:
         return None
-    scaled = value * scale if scale != 1.0 else value
     return scaled if lowest <= scaled <= MAX_VALUE else None
+
+
+def _plain(value: object) -> int | float | None:
+    """Make an `int` or a `float` of another real number: numpy's, a `Decimal`, a `Fraction`."""
+    # A Decimal is a Number, and nothing more than that.
+    is_complex = isinstance(value, Complex) and not isinstance(value, Real)
+    if isinstance(value, bool) or is_complex or not isinstance(value, Number):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _one(attributes: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,7 @@
+import numbers
 import threading
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -144,7 +147,44 @@ def test_tags_and_types_are_written_as_the_dialect_has_them(make_client, listene
     assert sent(client, listener, 2) == lines
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0, 1e16, "7", None])
+class NumpysInteger:
+    """An integer that is no `int`, as numpy has them."""
+
+    def __index__(self) -> int:
+        return 7
+
+    def __float__(self) -> float:
+        raise AssertionError("digits would be lost")
+
+
+numbers.Integral.register(NumpysInteger)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(Decimal("12.5"), "12.5"), (Fraction(-1, 2), "-0.5"), (NumpysInteger(), "7")]
+)
+def test_a_number_of_whatever_type_is_sent(make_client, listener, value, written):
+    client = make_client()
+
+    client.increment("a", value)
+
+    assert sent(client, listener, 1) == [f"my.prefix.a:{written}|c"]
+
+
+@pytest.mark.parametrize("value", [Decimal("12.5"), Fraction(25, 2)])
+def test_a_duration_of_whatever_type_is_sent(make_client, listener, value):
+    client = make_client()
+
+    client.timing("a", value)
+    client.histogram("a", value)
+
+    assert sent(client, listener, 2) == ["my.prefix.a:12.500|ms", "my.prefix.a:12.500|ms"]
+
+
+NO_NUMBERS = [1j, Decimal("nan"), Decimal("sNaN"), Decimal("1e400"), Fraction(10**400), 10**400, "7", None, [1]]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1.0, 1e16, *NO_NUMBERS])
 def test_a_duration_that_is_none_is_dropped_and_counted(make_client, value):
     client = make_client()
 
@@ -154,7 +194,7 @@ def test_a_duration_that_is_none_is_dropped_and_counted(make_client, value):
     assert client.stats().dropped == {"invalid": 2}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1e16, "7", None, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), -1e16, True, *NO_NUMBERS])
 def test_a_number_that_is_none_is_dropped_and_counted(make_client, value):
     client = make_client()
 

@@ -1,3 +1,6 @@
+from decimal import Decimal
+from fractions import Fraction
+
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -288,6 +291,23 @@ def test_a_value_beyond_all_reason_is_dropped_and_counted(make_metrics, listener
 
     assert metrics.lines(listener, 1) == ["my.prefix.c:1|g"]
     assert metrics.exporter.stats().dropped == {"invalid": 2}
+
+
+@pytest.mark.parametrize("number", [Decimal, Fraction])
+def test_numbers_of_whatever_type_are_measured(make_metrics, listener, number):
+    metrics = make_metrics(dialect="dogstatsd")
+
+    metrics.meter.create_counter("jobs").add(number("2.5"))
+    metrics.meter.create_histogram("size").record(number("2.5"))
+
+    assert metrics.lines(listener, 6) == [
+        "my.prefix.jobs:2.5|c",
+        "my.prefix.size.count:1|c",
+        "my.prefix.size.max:2.5|g",
+        "my.prefix.size.min:2.5|g",
+        "my.prefix.size.sum:2.5|c",
+        "my.prefix.size:2.5|d",
+    ]
 
 
 def test_a_metric_that_cannot_be_written_costs_no_other(make_metrics, listener, caplog):
