@@ -92,14 +92,13 @@ class StatsdClient:
         self._entries = self._sender.entries
         self._room = self._sender.room
         self._timers = self._templates(self.config.timer_type, DURATION)
-        self._known_timers = self._timers.by_name
+        # Where lines are sampled no timer is ever known, and each asks whether it is chosen.
+        self._known_timers = self._timers.by_name if self._rate == 1.0 else {}
         self._counters = self._templates("c")
         self._histograms = self._templates("h", DURATION)
         self._distributions = self._templates("d", DURATION)
         self._gauges = self._templates("g")
         self._sets = self._templates("s")
-        if self._rate < 1.0:
-            self.timing = self._sampled_timing  # type: ignore[method-assign]
         self._finalizer = close_with(self, self._sender.close)
 
     def timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
@@ -115,8 +114,15 @@ class StatsdClient:
             if not 0.0 <= milliseconds <= MAX_VALUE:  # NaN is not, either
                 self._sender.tally.dropped(INVALID)
                 return
-            template = self._known_timers[name] if tags is None else self._timers.tagged(name, tags)
+            if tags is None:
+                template = self._known_timers[name]
+            elif self._rate == 1.0 or self._is_chosen():
+                template = self._timers.tagged(name, tags)
+            else:
+                return
         except KeyError:
+            if not self._is_chosen():
+                return
             template = self._timers.named(name)
         except (TypeError, ArithmeticError):  # no number; a Decimal that is none
             self._sender.tally.dropped(INVALID)
@@ -125,11 +131,6 @@ class StatsdClient:
         entries += (template, milliseconds)
         if len(entries) > self._room[0]:
             self._sender.relieve()
-
-    def _sampled_timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
-        """Take the place of `timing` in a client that samples, so that it need not ask whether it does."""
-        if self._is_chosen():
-            StatsdClient.timing(self, name, milliseconds, tags)
 
     def increment(self, name: str, value: float = 1, tags: Tags | None = None) -> None:
         """Add to a counter.

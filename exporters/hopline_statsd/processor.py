@@ -45,8 +45,7 @@ class StatsdSpanProcessor(SpanProcessor):
         self._names_by_resource: dict[int, tuple[Resource, SpanNames]] = {}
         self._current = self._names_for(Resource.get_empty())
         self._guard = Guard("a span makes no statsd line", self._sender.tally)
-        if not self.config.unsampled:
-            self.on_end = self._on_end_of_sampled  # type: ignore[method-assign]
+        self._takes_all = self.config.unsampled
         self._finalizer = close_with(self, self._sender.close)
         observe("hopline_statsd.processor", self._sender.stats, meter_provider)
 
@@ -71,6 +70,8 @@ class StatsdSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Make the lines of an ended span. It raises nothing and waits for nothing."""
         try:
+            if not (self._takes_all or span.context.trace_flags.sampled):
+                return
             resource, names = self._current
             if span.resource is not resource:
                 names = self._names_for(span.resource)[1]
@@ -82,11 +83,6 @@ class StatsdSpanProcessor(SpanProcessor):
                     self._sender.relieve(len(lines))
         except Exception as error:  # noqa: BLE001  an error of ours must not reach the application
             self._guard.caught(error)
-
-    def _on_end_of_sampled(self, span: ReadableSpan) -> None:
-        """Take the place of `on_end` where spans that are not sampled make no lines."""
-        if span.context.trace_flags.sampled:
-            StatsdSpanProcessor.on_end(self, span)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Send the lines that are there.

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import pytest
 
+from hopline_statsd import StatsdClient
 from hopline_statsd.lines import DIALECTS
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.packets import Packets
@@ -256,6 +257,7 @@ def test_a_sampled_client_sends_a_share_and_writes_it_on_each_line(make_client, 
 
     for _ in range(4000):
         client.timing("t", 1)
+        client.timing("t", 1, {"tag": "x"})
         client.increment("c")
         client.gauge("g", 1)
     assert client.flush()
@@ -263,7 +265,26 @@ def test_a_sampled_client_sends_a_share_and_writes_it_on_each_line(make_client, 
     lines = listener.lines if listener.wait_for(client.stats().lines) else []
     assert lines.count("p.g:1|g") == 4000
     assert 800 < lines.count("p.t:1.000|ms|@0.25") < 1200
+    assert 800 < lines.count("p.t.x:1.000|ms|@0.25") < 1200
     assert 800 < lines.count("p.c:1|c|@0.25") < 1200
+
+
+@pytest.mark.parametrize("sample_rate", [1.0, 0.5])
+def test_a_subclass_may_override_timing_whether_lines_are_sampled_or_not(
+    make_config, listener, monkeypatch, sample_rate
+):
+    class OfTheApi(StatsdClient):
+        def timing(self, name, milliseconds, tags=None):
+            super().timing(f"api.{name}", milliseconds, tags)
+
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    client = OfTheApi(make_config(sample_rate=sample_rate))
+
+    client.timing("t", 1)
+    client.close()
+
+    assert listener.wait_for(1)
+    assert listener.lines[0].startswith("my.prefix.api.t:1.000|ms")
 
 
 def test_the_listener_counts_a_sampled_line_as_many(make_client, listener):
@@ -311,8 +332,6 @@ def test_names_beyond_the_cache_are_still_right(make_client, listener):
 
 
 def test_the_default_client_is_configured_by_the_environment(monkeypatch):
-    from hopline_statsd import StatsdClient
-
     with StatsdListener() as listener:
         monkeypatch.setenv("STATSD_DSN", f"udp://127.0.0.1:{listener.port}/shop")
         client = StatsdClient()

@@ -114,6 +114,22 @@ def test_spans_that_another_sampler_records_only_are_left_out_too(make_processor
     assert lines_of(processor, listener, 1) == ["my.prefix.requests.somehost-com.POST.200:12.500|ms"]
 
 
+@pytest.mark.parametrize("unsampled", [True, False])
+def test_a_subclass_may_override_on_end_whether_unsampled_calls_are_left_out_or_not(make_config, listener, unsampled):
+    class ButHealth(StatsdSpanProcessor):
+        def on_end(self, span):
+            if span.attributes["server.address"] != "health":
+                super().on_end(span)
+
+    processor = ButHealth(make_config(unsampled=unsampled))
+
+    end_span(processor, {**CALL, "server.address": "health"})
+    end_span(processor, CALL)
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.requests.somehost-com.POST.200:12.500|ms"]
+    processor.shutdown()
+
+
 def test_a_recording_sampler_keeps_attributes_and_trace_state():
     sampler = RecordingSampler(ALWAYS_OFF)
 
