@@ -127,10 +127,9 @@ class _Reader:
         if "endpoint" in self.found:
             return
         self.read("endpoint", names.STATSD_HOST, _endpoint_of_host)
-        if "endpoint" in self.found:
-            host = Endpoint.parse(self.found.pop("endpoint"))
-            self.read("endpoint", names.STATSD_PORT, lambda port: str(host.with_port(port)))
-            self.found.setdefault("endpoint", str(host))
+        host = Endpoint.parse(self.found.pop("endpoint", str(Endpoint())))
+        self.read("endpoint", names.STATSD_PORT, lambda port: str(host.with_port(port)))
+        self.found.setdefault("endpoint", str(host))
 
     def warn(self, config: StatsdConfig) -> None:
         for field, variable, raw, reason in self._complaints:

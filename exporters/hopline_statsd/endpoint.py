@@ -41,12 +41,19 @@ class Endpoint:
         Raises:
             ValueError: The URL says nothing that can be sent to; the message is the reason.
         """
+        scheme, colon, rest = url.partition(":")
+        if colon and scheme in SCHEMES and not rest.startswith("//") and not rest.isdigit():
+            raise ValueError(f"it is written {cls.parse(f'{scheme}://{rest}')}")
         parts = urlsplit(url if "://" in url else f"udp://{url}")
         if parts.scheme not in SCHEMES:
             raise ValueError(f"the scheme is none of {', '.join(SCHEMES)}")
         if parts.scheme.startswith("unix"):
             return cls(parts.scheme, "", 0, _path(parts))
-        return cls(parts.scheme, _host(parts), _port(parts))
+        endpoint = cls(parts.scheme, _host(parts), _port(parts))
+        if parts.path not in ("", "/") or _query(parts):
+            more = parts.path + _query(parts)
+            raise ValueError(f"{more!r} after host and port says nothing; a prefix is set by itself")
+        return endpoint
 
     def with_port(self, port: str) -> Endpoint:
         """Make the endpoint at another port of the same host.
@@ -76,7 +83,14 @@ class Endpoint:
 def _path(parts: SplitResult) -> str:
     if parts.netloc or not parts.path.strip("/"):
         raise ValueError("a unix endpoint is unix:///absolute/path")
+    if _query(parts):
+        raise ValueError(f"{_query(parts)!r} after the path says nothing")
     return parts.path
+
+
+def _query(parts: SplitResult) -> str:
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{query}#{parts.fragment}" if parts.fragment else query
 
 
 def _host(parts: SplitResult) -> str:
@@ -91,8 +105,8 @@ def _port(parts: SplitResult) -> int:
         port = parts.port
     except ValueError:
         port = 0
-    if port is None:
+    if port is None and not parts.netloc.endswith(":"):
         return DEFAULT_PORT
-    if port == 0:
+    if not port:
         raise ValueError(_NO_PORT)
     return port

@@ -126,7 +126,7 @@ STATSD_PORT = "STATSD_PORT"
 """
 .. envvar:: STATSD_PORT
 
-The port that goes with ``STATSD_HOST``.
+The port that goes with ``STATSD_HOST``; without one, of localhost. By itself it does not turn the exporter on.
 """
 
 STATSD_PREFIX = "STATSD_PREFIX"
