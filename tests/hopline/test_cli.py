@@ -53,6 +53,24 @@ def test_watch_shows_what_arrives_as_a_table(unused_port):
     assert watching.returncode == 0
 
 
+def test_watch_shows_numbers_that_are_too_long_with_their_exponents(unused_port):
+    command = [*COMMAND, "watch", "--endpoint", f"udp://127.0.0.1:{unused_port}", "--interval", "0.1"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        watching.stdout.readline()
+        client.sendto(
+            b"a:1234567890|g\nb:12345678901|g\nc:0.0000123456789|g\nd:1.23456789012|g", ("127.0.0.1", unused_port)
+        )
+        rows = [next(line for line in watching.stdout if line.startswith(f"{name} g")).split() for name in "abcd"]
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=20)
+
+    means = [row[4] for row in rows]
+    assert means == ["1234567890", "1.2346e+10", "1.2346e-05", "1.23456789"]
+
+
 def test_watch_says_where_it_cannot_listen(capsys):
     assert main(["watch", "--endpoint", "udp://nowhere.invalid:1"]) == 2
 

@@ -10,6 +10,7 @@ from hopline_statsd.aggregate import Summary
 from hopline_statsd.listener import StatsdListener
 
 _NUMBERS = ("count", "rate", "mean", "p50", "p90", "p99", "max")
+_WIDTH = 10
 _CLEAR = "\x1b[2J\x1b[H"
 
 
@@ -51,5 +52,9 @@ def _show(listener: StatsdListener) -> None:
 
 def _row(summary: Summary) -> list[str]:
     tags = "".join(f" {key}={value}" for key, value in summary.tags.items())
-    numbers = [f"{getattr(summary, name):.10g}"[:10] for name in _NUMBERS]
-    return [f"{summary.name}{tags} {summary.type}", *numbers]
+    return [f"{summary.name}{tags} {summary.type}", *(_number(getattr(summary, name)) for name in _NUMBERS)]
+
+
+def _number(value: float) -> str:
+    """Write a number with as many digits as there is room for beside its sign and its exponent."""
+    return next(text for digits in range(_WIDTH, 0, -1) if len(text := f"{value:.{digits}g}") <= _WIDTH)
