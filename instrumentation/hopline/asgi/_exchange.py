@@ -78,6 +78,7 @@ class Exchange:
         """What the application calls: the server's ``send``, with the request id added where a response begins."""
         kind = message["type"]
         if kind in _STARTS:
+            message = _with_lasting_fields(message)
             message = guard(self._started, message) or message
         try:
             await self._send(message)
@@ -159,6 +160,12 @@ class Exchange:
 
     def _view(self) -> None:
         self._call.route, self._call.function = view_of_scope(self._scope, self._root)
+
+
+def _with_lasting_fields(message: Message) -> Message:
+    """``message``, with a header that can be read more than once: an application may send any iterable."""
+    fields = message.get("headers")
+    return message if fields is None or isinstance(fields, (list, tuple)) else {**message, "headers": list(fields)}
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -26,7 +26,10 @@ class AsgiRequest(ServerRequest):
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         get = scope.get
         is_websocket = scope["type"] == "websocket"
-        self._raw: Iterable[tuple[bytes, bytes]] = get("headers") or ()
+        raw = get("headers") or ()
+        if not isinstance(raw, (list, tuple)):
+            scope["headers"] = raw = list(raw)  # it may be any iterable, and the application reads it too
+        self._raw: Iterable[tuple[bytes, bytes]] = raw
         self._fields: dict[bytes, list[bytes]] = {}
         for name, value in self._raw:
             self._fields.setdefault(name.lower(), []).append(value)

@@ -128,6 +128,45 @@ def test_the_message_of_the_application_is_not_changed(wrap):
     assert message == {"type": "http.response.start", "status": 200, "headers": []}
 
 
+def test_header_fields_that_can_be_read_once_reach_the_server_beside_an_id_of_the_applications_own(wrap):
+    fields = iter([(b"set-cookie", b"a=1"), (b"x-request-id", b"mine")])
+
+    gateway = AsgiGateway(wrap(sending({**START, "headers": fields}, {"type": "http.response.body"}))).serve()
+
+    assert gateway.headers == {"set-cookie": "a=1", "x-request-id": "mine"}
+
+
+def test_header_fields_that_can_be_read_once_reach_the_server_where_there_is_no_id(wrap):
+    async def app(scope, receive, send):
+        Context.clear()
+        await send({**START, "headers": iter([(b"set-cookie", b"a=1")])})
+        await send({"type": "http.response.body"})
+
+    assert AsgiGateway(wrap(app)).serve().headers == {"set-cookie": "a=1"}
+
+
+def test_header_fields_that_cannot_be_read_a_second_time_reach_the_server_even_where_they_are_wrong(wrap):
+    fields = iter([(b"set-cookie", b"a=1"), (None, b"no name")])
+
+    gateway = AsgiGateway(wrap(sending({**START, "headers": fields}, {"type": "http.response.body"}))).serve()
+
+    assert gateway.sent[0]["headers"] == [(b"set-cookie", b"a=1"), (None, b"no name")]
+
+
+def test_header_fields_of_the_request_that_can_be_read_once_reach_the_application(wrap):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.extend(scope["headers"])
+        await hello(scope, receive, send)
+
+    gateway = AsgiGateway(wrap(app))
+    gateway.scope["headers"] = iter([(b"cookie", b"a=1")])
+    gateway.serve()
+
+    assert seen == [(b"cookie", b"a=1")]
+
+
 def test_nothing_stays_attached_in_the_task_of_the_server(wrap):
     async def serve():
         before = dict(otel_context.get_current()), Context.request_id
