@@ -67,7 +67,14 @@ class Exchange:
         if isinstance(wrapper, type) and isinstance(result, wrapper):
             # Servers send a file fast if they see that it is one, so it goes to them as it is.
             return self._file(result)
-        return SizedBody(self, result) if hasattr(result, "__len__") else Body(self, result)
+        if hasattr(result, "__len__"):
+            return SizedBody(self, result)
+        if result is None or hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
+            return Body(self, result)
+        # No response but a sign to the server, which compares it: gunicorn's ALREADY_HANDLED, of an application that
+        # has answered on the socket itself.
+        self.abandon()
+        return result
 
     def fail(self, error: BaseException) -> None:
         """End the call with what the application raised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import sys
 from contextlib import closing
 from wsgiref.handlers import SimpleHandler
@@ -100,6 +101,30 @@ def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
     logger = "gunicorn.error" if "gunicorn" in server else server
 
     assert ids_logged_of_an_exception(SERVERS[server], logger) == {"abc"}
+
+
+def echoed_and_rest(port):
+    """What a connection says back that the application takes for itself, and what comes after its end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, connection.makefile("rb") as said:
+        connection.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+        while said.readline() != b"\r\n":
+            pass
+        connection.sendall(b"ping")
+        echoed = said.read(4)
+        connection.sendall(b"bye")
+        return echoed, said.read()
+
+
+def test_an_application_that_takes_the_connection_for_itself_has_it_for_itself():
+    port = free_port()
+    command = ["-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", "gevent", "tests.sites.echo_site:app"]
+
+    with Collector() as collector, Program(instrumented(*command), environment(collector.endpoint), port):
+        answer = echoed_and_rest(port)
+        (span,) = collector.wait_for(1)
+
+    assert answer == (b"ping", b"")
+    assert (span["http.response.status_code"], span["error.type"]) == (None, None)
 
 
 def test_the_servers_are_patched_only_where_they_are_imported(run_python):
