@@ -12,7 +12,7 @@ from hopline.frameworks import view_of_environ
 from hopline.http.server import ServerCall
 from hopline.request_id import HEADER
 
-Fields = list[tuple[str, str]]
+Fields = list[tuple[str, str]] | tuple[tuple[str, str], ...]
 Write = Callable[[bytes], object]
 
 _FIELD = HEADER.lower()
@@ -43,8 +43,10 @@ class Exchange:
         self.serving = call.serving
         self.length: int | None = 0
 
-    def start_response(self, status: str, headers: Fields, exc_info: Any = None) -> Write | None:
+    def start_response(self, status: str, headers: Iterable[tuple[str, str]], exc_info: Any = None) -> Write | None:
         """What the application calls: the server's ``start_response``, with the request id added to ``headers``."""
+        if not isinstance(headers, (list, tuple)):
+            headers = list(headers)  # several servers take any iterable, which may be read only once
         headers = guard(self._respond, status, headers) or headers
         if exc_info is None:
             self._write = self._start_response(status, headers)
@@ -57,7 +59,7 @@ class Exchange:
 
     def write(self, data: bytes) -> object:
         """What the application may call to send ``data`` rather than to return it."""
-        self._written += len(data)
+        self._written += _size(data)
         write = self._write
         return None if write is None else write(data)
 
@@ -94,22 +96,23 @@ class Exchange:
             self.finish()
             self.serving.leave(step)
 
-    def _respond(self, status: Any, headers: Any) -> Fields:
-        if not isinstance(headers, list) or not isinstance(status, str):
-            return []  # for the server to refuse
-        code = int(status[:3]) if status[:3].isdigit() else None
+    def _respond(self, status: Any, headers: Fields) -> Fields:
+        if not isinstance(status, str):
+            return headers  # for the server to refuse
+        code = int(status[:3]) if status[:3].isdecimal() else None
         self._call.respond(code, headers, (self._environ, status, headers))
         self._view()  # now already: Flask forgets the request before the response is closed
         has_id = False
         for name, value in headers:
             field = name.lower()
             has_id = has_id or field == _FIELD
-            if field == "content-length" and value.isdigit():
+            if field == "content-length" and str(value).isdecimal():
                 self._declared = int(value)
         state = current()
         if has_id or state is None or state.request_id is None:
             return headers
-        return [*headers, (HEADER, state.request_id)]
+        own = (HEADER, state.request_id)
+        return (*headers, own) if isinstance(headers, tuple) else [*headers, own]  # wsgiref takes no tuple
 
     def _sent(self) -> int | None:
         if self._environ.get("REQUEST_METHOD") == "HEAD":
@@ -182,7 +185,7 @@ class SizedBody(Body):
         if type(self._result) not in (list, tuple):
             return super().__iter__()
         # Nothing of the application runs while these are read, and a server may read them twice.
-        self._exchange.length = sum(map(len, self._result))
+        self._exchange.length = sum(map(_size, self._result))
         return iter(self._result)
 
 
@@ -205,7 +208,7 @@ class Chunks:
         step = exchange.serving.enter()
         try:
             chunk = next(self._chunks)
-            self._length += len(chunk)
+            self._length += _size(chunk)
             exchange.length = self._length
         except StopIteration:
             raise
@@ -215,3 +218,8 @@ class Chunks:
         finally:
             exchange.serving.leave(step)
         return chunk
+
+
+def _size(chunk: object) -> int:
+    """How many bytes ``chunk`` has; none, if it is for the server to refuse or to pass over."""
+    return len(chunk) if hasattr(chunk, "__len__") else 0

@@ -154,16 +154,46 @@ def test_an_error_response_that_comes_too_late_raises_what_the_server_raises(wra
     assert telemetry.span.attributes["error.type"] == f"{__name__}.Boom"
 
 
-def test_what_is_no_header_list_or_status_goes_to_the_server_as_it_is(wrap, telemetry, caplog):
+def test_a_status_that_is_no_text_goes_to_the_server_as_it_is(wrap, telemetry, caplog):
     seen = []
 
     def app(environ, start_response):
-        start_response(b"200 OK", ())
+        start_response(b"200 OK", [])
         return []
 
     wrap(app)({"REQUEST_METHOD": "GET"}, lambda *arguments: seen.append(arguments)).close()
 
-    assert seen == [(b"200 OK", ())]
+    assert seen == [(b"200 OK", [])]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("headers", [(("X-Tag", "a"),), {"X-Tag": "a"}.items(), iter([("X-Tag", "a")])])
+def test_header_fields_that_are_no_list_get_the_id_as_well(wrap, telemetry, headers):
+    def app(environ, start_response):
+        start_response("200 OK", headers)
+        return []
+
+    gateway = Gateway(wrap(app), HTTP_X_REQUEST_ID="abc")
+    gateway.serve()
+
+    assert gateway.headers == {"X-Tag": "a", "X-Request-Id": "abc"}
+    assert telemetry.span.attributes["http.response.status_code"] == 200
+
+
+def test_a_server_that_takes_no_tuple_gets_one_to_refuse(wrap):
+    def app(environ, start_response):
+        start_response("200 OK", (("X-Tag", "a"),))
+        return []
+
+    errors, environ = io.StringIO(), {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.0"}
+    SimpleHandler(io.BytesIO(), io.BytesIO(), errors, environ, multithread=False).run(wrap(app))
+
+    assert "TypeError" in errors.getvalue()
+
+
+def test_a_length_that_is_a_number_is_one(wrap, telemetry, caplog):
+    Gateway(wrap(returning([], headers=[("Content-Length", 0)]))).serve()
+
     assert caplog.text == ""
 
 
@@ -190,6 +220,15 @@ def test_what_the_application_writes_reaches_the_server(wrap):
 
     assert gateway.serve() == b"three"
     assert gateway.written == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("result", [[b"a", None, b"b"], iter([b"a", None, b"b"])])
+def test_a_chunk_that_is_none_is_the_servers_to_take_or_to_refuse(wrap, telemetry, result):
+    gateway = Gateway(wrap(returning(result))).call()
+
+    assert list(gateway.result) == [b"a", None, b"b"]
+    gateway.result.close()
+    assert telemetry.span.status.status_code is StatusCode.UNSET
 
 
 def test_what_is_no_response_raises_what_it_raises_without_us(wrap, telemetry):
