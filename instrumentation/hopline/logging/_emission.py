@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from logging import NOTSET, Handler, LogRecord
 from time import time_ns
@@ -72,9 +72,9 @@ class OtelHandler(Handler):
     def _attributes(self, record: LogRecord) -> dict[str, Any]:
         attributes = {
             name: _attribute(value)
-            for name, value in record.__dict__.items()
+            for name, value in _extras(record)
             # Names with an underscore are private to who put them there, structlog for instance.
-            if name not in _ELSEWHERE and value is not None and not name.startswith("_")
+            if not name.startswith("_")
         }
         request_id = record.__dict__.get("request_id")
         if request_id is not None:
@@ -125,8 +125,14 @@ def _severity(level: int) -> SeverityNumber:
     return SeverityNumber(min(level // 10 * 4 + 1 + min(level % 10, 3), 24))
 
 
+def _extras(record: LogRecord) -> Iterator[tuple[str, object]]:
+    for name, value in record.__dict__.items():
+        if name not in _ELSEWHERE and value is not None:
+            yield text(name), value
+
+
 def _body(record: LogRecord) -> Any:
-    if isinstance(record.msg, Mapping) and not record.args:
+    if issubclass(type(record.msg), dict) and not record.args:
         return plain(record.msg)
     message = guard(record.getMessage)
     # Its arguments do not fit it: the application's handlers will say so.

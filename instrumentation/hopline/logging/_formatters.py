@@ -101,7 +101,7 @@ class JsonFormatter(_LineFormatter):
 
 
 def _quoted(value: object) -> str:
-    shown = text(value) if isinstance(value, str) else _shown(value)
+    shown = _shown(value)
     if _BARE.fullmatch(shown):
         return shown
     if shown.isprintable():

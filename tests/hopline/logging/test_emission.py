@@ -13,6 +13,16 @@ from hopline.context import begin
 from hopline.logging import LoggingInstrumentor, OtelHandler
 
 
+class Gone:
+    """A proxy whose target is not there."""
+
+    @property
+    def __class__(self):
+        raise ConnectionError
+
+    __str__ = __class__.fget
+
+
 @pytest.fixture
 def exporter():
     return InMemoryLogRecordExporter()
@@ -113,6 +123,19 @@ class TestRecord:
         (record,) = emitted()
         assert record.attributes == {"value": attribute}
 
+    def test_an_extra_that_raises_when_it_is_looked_at_costs_no_more_than_itself(self, log, emitted):
+        log.info("hello", extra={"user": Gone(), "cart": 17})
+
+        (record,) = emitted()
+        assert record.attributes == {"user": "<Gone that cannot be shown: ConnectionError>", "cart": 17}
+
+    @pytest.mark.parametrize(("name", "key"), [(1, "1"), ("\udcff", "\\udcff")])
+    def test_a_name_that_is_no_text_or_cannot_be_encoded_becomes_one(self, name, key, log, emitted):
+        log.info("hello", extra={name: "x"})
+
+        (record,) = emitted()
+        assert record.attributes == {key: "x"}
+
     def test_an_exception_is_told_as_the_conventions_say(self, log, emitted):
         try:
             raise json.JSONDecodeError("bad", "", 0)
@@ -128,6 +151,12 @@ class TestRecord:
         log.info({"event": "hello", "n": 1})
 
         assert [record.body for record in emitted()] == [{"event": "hello", "n": 1}]
+
+    def test_a_message_that_cannot_say_what_it_is_is_told_as_that(self, logger_provider, emitted):
+        record = logging.LogRecord("shop", logging.INFO, __file__, 1, Gone(), (), None)
+        OtelHandler(logger_provider=logger_provider).handle(record)
+
+        assert [record.body for record in emitted()] == ["<Gone that cannot be shown: ConnectionError>"]
 
     def test_a_message_that_cannot_be_encoded_is_escaped(self, logger_provider, emitted):
         # Not logged, for pytest would put what it captures into its report, which pytest-xdist cannot send.

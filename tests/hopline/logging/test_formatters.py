@@ -41,6 +41,38 @@ class Colour(str, enum.Enum):
     RED = "red"
 
 
+class Lost(list):
+    def __iter__(self):
+        raise ConnectionError("lost")
+
+
+class Proxy:
+    """Stands for what a function returns, as Django's lazy objects and Celery's proxies do."""
+
+    def __init__(self, target):
+        self.target = target
+
+    @property
+    def __class__(self):
+        return type(self.target())
+
+    def __str__(self):
+        return str(self.target())
+
+    def __lt__(self, other):
+        return self.target() < other
+
+    def keys(self):
+        return self.target().keys()
+
+    def __getitem__(self, key):
+        return self.target()[key]
+
+
+def down():
+    raise ConnectionError("the database is down")
+
+
 def cyclic():
     value = {"key": []}
     value["key"].append(value)
@@ -184,10 +216,42 @@ class TestBoth:
 
         assert read()["value"] == shown
 
+    @pytest.mark.parametrize(
+        ("make", "shown"),
+        [
+            (lambda: Proxy(down), "<Proxy that cannot be shown: ConnectionError>"),
+            (lambda: Proxy(lambda: "ada"), "ada"),
+            (lambda: Proxy(lambda: 17), "17"),
+            (lambda: Lost([1]), "<Lost that cannot be shown: ConnectionError>"),
+        ],
+        ids=["a proxy of nothing", "a proxy of a text", "a proxy of a number", "a list that cannot be read"],
+    )
+    def test_a_value_that_may_raise_when_it_is_looked_at_is_text(self, make, shown, log, read):
+        log.info("hello", extra={"value": make()})
+
+        assert str(read()["value"]) == shown
+
     def test_what_is_nested_in_itself_ends(self, log, read):
         log.info("hello", extra={"value": cyclic()})
 
         assert "{...}" in str(read()["value"])
+
+    def test_a_tree_whose_nodes_know_the_whole_is_written_once(self, log, lines):
+        tree = {"children": []}
+        tree["children"] += [{"name": "child", "parent": tree} for _ in range(40)]
+
+        log.info("hello", extra={"tree": tree})
+
+        assert lines.read().count("child") == 1 + 40
+
+    def test_things_that_all_know_each_other_end(self, log, lines):
+        things = [{} for _ in range(40)]
+        for thing in things:
+            thing.update((str(n), each) for n, each in enumerate(things))
+
+        log.info("hello", extra={"things": things})
+
+        assert "{...}" in lines.read()
 
     def test_a_date_format_of_the_application_is_used(self, form, lines, read):
         lines.formatted(form[0](datefmt="%Y")).info("hello")
@@ -246,6 +310,32 @@ class TestJson:
         lines.formatted(JsonFormatter()).info("hello", extra={"value": value})
 
         assert json.loads(lines.read())["value"] == value
+
+    def test_what_is_nested_deeply_ends(self, lines):
+        value = 1
+        for _ in range(10):
+            value = [value]
+        lines.formatted(JsonFormatter()).info("hello", extra={"value": value})
+
+        assert json.loads(lines.read())["value"] == [[[[[[[["[...]"]]]]]]]]
+
+    @pytest.mark.parametrize("value", [[0] * 20_000, dict.fromkeys(range(20_000))], ids=["list", "dictionary"])
+    def test_a_part_of_what_is_very_long_stands_for_all_of_it(self, value, lines):
+        lines.formatted(JsonFormatter()).info("hello", extra={"value": value})
+
+        made = json.loads(lines.read())["value"]
+        assert len(made) == 10_000
+        assert "..." in made
+
+    def test_a_proxy_of_a_dictionary_is_one(self, lines):
+        lines.formatted(JsonFormatter()).info("hello", extra={"value": Proxy(lambda: {"a": 1})})
+
+        assert json.loads(lines.read())["value"] == {"a": 1}
+
+    def test_what_cannot_be_shown_leaves_what_lies_beside_it(self, lines):
+        lines.formatted(JsonFormatter()).info("hello", extra={"value": [Proxy(down), 17]})
+
+        assert json.loads(lines.read())["value"] == ["<Proxy that cannot be shown: ConnectionError>", 17]
 
     def test_tuples_and_sets_are_lists_and_keys_are_text(self, lines):
         lines.formatted(JsonFormatter()).info("hello", extra={"value": {1: (1, 2), None: {3}}})
