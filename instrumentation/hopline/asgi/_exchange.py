@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from hopline._guard import guard
@@ -24,6 +24,7 @@ _FORBIDDEN = 403  # what a server answers to a WebSocket that is closed before i
 _FAILED = 500
 # How Starlette's applications commonly learn that the other side has left.
 _DEPARTURES = frozenset(("ClientDisconnect", "WebSocketDisconnect"))
+_UNANSWERED = (GeneratorExit, KeyboardInterrupt, SystemExit)  # these end the server; all else it answers with a 500
 _STARTS = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 
 
@@ -40,6 +41,7 @@ class Exchange:
 
     __slots__ = (
         "_call",
+        "_fields",
         "_has_trailers",
         "_is_complete",
         "_is_gone",
@@ -63,7 +65,8 @@ class Exchange:
         self._has_trailers = False
         self._is_complete = False
         self._is_gone = False
-        self._length = 0
+        self._length: int | None = 0
+        self._fields: list[tuple[bytes, bytes]] = []
         self._refused: Exception | None = None
         self.serving = call.serving
 
@@ -80,34 +83,37 @@ class Exchange:
         if kind in _STARTS:
             message = _with_lasting_fields(message)
             message = guard(self._started, message) or message
+        is_in_time = not self._is_gone
         try:
             await self._send(message)
         except Exception as error:
             self._note_refusal(kind, error)
             raise
-        if kind not in _STARTS:
+        if is_in_time and kind not in _STARTS:
             guard(self._sent, kind, message)
 
     def fail(self, error: BaseException) -> None:
         """End the call with what the application raised."""
-        if _is_cancellation(error):
+        if guard(_is_cancellation, error):
             self.finish("cancelled")
         elif self._is_departure(error):
             self.finish()
         else:
+            if self._call.status is None and not isinstance(error, _UNANSWERED):
+                self._call.status = _FAILED
             guard(self._view)
-            guard(self._call.fail, error, self._length)
+            guard(self._call.fail, error, self._sent_length())
 
     def finish(self, outcome: str | None = None) -> None:
         """End the call, unless it has ended."""
         if self._call.ended:
             return
-        if self._is_gone and not self._is_complete and self._scope["type"] == "http":
+        if self._is_gone and not self._is_complete and (self._call.status is None or self._scope["type"] == "http"):
             outcome = outcome or "disconnected"
         if self._call.status is None and outcome is None:
             self._call.status = _FAILED  # which is what servers answer when the application does not
         guard(self._view)
-        guard(self._call.finish, self._length, outcome)
+        guard(self._call.finish, self._sent_length(), outcome)
 
     def _note_refusal(self, kind: str, error: Exception) -> None:
         # What the specification has servers raise once the other side has left; hypercorn raises an error of its own,
@@ -130,7 +136,9 @@ class Exchange:
         status = _SWITCHING_PROTOCOLS if message["type"] == "websocket.accept" else message["status"]
         fields = list(message.get("headers") or ())
         decoded = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
-        self._call.respond(status, decoded, (self._scope, status, fields))
+        # What is answered to nobody, such as an error page about the client's leaving, is no answer.
+        self._call.respond(self._call.status if self._is_gone else status, decoded, (self._scope, status, fields))
+        self._fields = fields
         self._has_trailers = bool(message.get("trailers"))
         state = current()
         if state is None or state.request_id is None or any(name.lower() == _FIELD for name, _ in fields):
@@ -139,7 +147,7 @@ class Exchange:
 
     def _sent(self, kind: str, message: Message) -> None:
         if kind == "http.response.body":
-            self._length += len(message.get("body", b""))
+            self._length = (self._length or 0) + len(message.get("body", b""))
             self._is_complete = not message.get("more_body") and not self._has_trailers
         elif kind == "websocket.close":
             if self._call.status is None:
@@ -148,11 +156,15 @@ class Exchange:
             return
         elif kind == "http.response.trailers":
             self._is_complete = not message.get("more_trailers")
-        else:
-            self._is_complete = kind == "http.response.pathsend"
+        elif kind == "http.response.pathsend":
+            self._length = _declared(self._fields)
+            self._is_complete = True
         # What is sent after an error says no more than its status; the exception that comes with it does.
         if self._is_complete and (self._call.status or 0) < _FAILED:
             self.finish()
+
+    def _sent_length(self) -> int | None:
+        return 0 if self._scope.get("method") == "HEAD" else self._length  # what is answered to HEAD, servers leave out
 
     def _note_close(self, code: int) -> None:
         if self._call.span is not None:
@@ -168,6 +180,27 @@ def _with_lasting_fields(message: Message) -> Message:
     return message if fields is None or isinstance(fields, (list, tuple)) else {**message, "headers": list(fields)}
 
 
+def _declared(fields: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The length of the body that a header declares, if it does."""
+    lengths = [value for name, value in fields if name.lower() == b"content-length" and value.isdigit()]
+    return int(lengths[0]) if lengths else None
+
+
 def _is_cancellation(error: BaseException) -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    """Whether ``error`` says no more than that the server has cancelled the request."""
+    asyncio, trio = sys.modules.get("asyncio"), sys.modules.get("trio")
+    if trio is not None and _is_all(error, trio.Cancelled):
+        return True
+    if asyncio is None or not isinstance(error, asyncio.CancelledError):
+        return False
+    # Else the application has awaited what somebody else has cancelled. Python 3.10 does not tell which of the two.
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is None or cancelling() > 0
+
+
+def _is_all(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether ``error``, or each error of the group that it is, is of that kind."""
+    if isinstance(error, kind):
+        return True
+    split = getattr(error, "split", None)
+    return split is not None and split(kind)[1] is None

@@ -12,19 +12,14 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from hopline import Context
 from hopline.request_id import is_valid
 from tests.asgi_gateway import AsgiGateway, hello
 
-DURATION = "http.server.request.duration"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 START = {"type": "http.response.start", "status": 200, "headers": []}
-
-
-class Boom(Exception):
-    pass
 
 
 def sending(*messages):
@@ -247,142 +242,6 @@ def test_a_background_task_keeps_the_context_but_not_the_span_open(wrap, telemet
     assert seen == [("abc", 1)]
 
 
-def test_an_exception_in_a_background_task_goes_through_and_changes_nothing(wrap, telemetry):
-    async def app(scope, receive, send):
-        await hello(scope, receive, send)
-        raise Boom
-
-    with pytest.raises(Boom):
-        AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.status.status_code is StatusCode.UNSET
-
-
-def test_an_exception_before_the_response_goes_through_and_is_told_as_a_500(wrap, telemetry):
-    async def app(scope, receive, send):
-        raise Boom("no")
-
-    with pytest.raises(Boom):
-        AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.attributes["http.response.status_code"] == 500
-    assert telemetry.span.attributes["error.type"] == f"{__name__}.Boom"
-    assert Context.request_id is None
-
-
-def test_an_error_page_and_the_exception_behind_it_are_one_error(wrap, telemetry):
-    async def app(scope, receive, send):
-        await send({**START, "status": 500})
-        await send({"type": "http.response.body", "body": b"sorry"})
-        raise Boom
-
-    with pytest.raises(Boom):
-        AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.attributes["error.type"] == f"{__name__}.Boom"
-
-
-def test_an_application_that_does_not_answer_is_told_as_the_500_that_the_server_sends(wrap, telemetry):
-    AsgiGateway(wrap(sending())).serve()
-
-    assert telemetry.span.attributes["http.response.status_code"] == 500
-    assert telemetry.span.attributes["error.type"] == "500"
-
-
-def test_a_client_that_leaves_before_the_answer_is_no_error(wrap, telemetry):
-    async def app(scope, receive, send):
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
-    assert "http.response.status_code" not in telemetry.span.attributes
-    assert telemetry.span.status.status_code is StatusCode.UNSET
-    assert telemetry.point(DURATION).attributes["hopline.outcome"] == "disconnected"
-
-
-def test_a_client_that_leaves_during_the_answer_keeps_its_status(wrap, telemetry):
-    async def app(scope, receive, send):
-        await send(START)
-        await send({"type": "http.response.body", "body": b"1", "more_body": True})
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
-    assert telemetry.span.attributes["http.response.status_code"] == 200
-
-
-class UnexpectedMessageError(Exception):
-    """As hypercorn's is called."""
-
-
-class ClientDisconnect(Exception):
-    """As Starlette's is called."""
-
-
-@pytest.mark.parametrize("refusal", [ConnectionResetError, UnexpectedMessageError])
-def test_a_server_that_takes_no_more_says_that_the_client_has_left(refusal, wrap, telemetry):
-    def take(message):
-        if len(gateway.sent) == 3:
-            raise refusal
-
-    gateway = AsgiGateway(wrap(sending(START, *[{"type": "http.response.body", "body": b"x", "more_body": True}] * 9)))
-    gateway.on_send = take
-
-    with pytest.raises(refusal):
-        gateway.serve()
-
-    attributes = telemetry.span.attributes
-    assert (attributes["hopline.outcome"], attributes["http.response.status_code"]) == ("disconnected", 200)
-    assert "error.type" not in attributes
-
-
-def test_what_a_server_refuses_for_the_applications_own_fault_is_an_error(wrap, telemetry):
-    def refuse(message):
-        raise UnexpectedMessageError
-
-    gateway = AsgiGateway(wrap(sending({"type": "http.response.body", "body": b"too early"})))
-    gateway.on_send = refuse
-
-    with pytest.raises(UnexpectedMessageError):
-        gateway.serve()
-
-    assert telemetry.span.attributes["error.type"].endswith("UnexpectedMessageError")
-
-
-def test_an_application_that_says_that_the_client_has_left_has_not_failed(wrap, telemetry):
-    async def app(scope, receive, send):
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        raise ClientDisconnect
-
-    with pytest.raises(ClientDisconnect):
-        AsgiGateway(wrap(app)).serve()
-
-    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
-    assert telemetry.span.status.status_code is StatusCode.UNSET
-
-
-def test_a_request_that_the_server_cancels_is_measured_and_no_error(wrap, telemetry):
-    async def app(scope, receive, send):
-        await asyncio.Event().wait()
-
-    async def serve():
-        task = asyncio.ensure_future(AsgiGateway(wrap(app)).run())
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-        return task.cancelled()
-
-    assert asyncio.run(serve())
-    assert telemetry.span.attributes["hopline.outcome"] == "cancelled"
-    assert telemetry.span.status.status_code is StatusCode.UNSET
-    assert telemetry.point(DURATION).count == 1
-
-
 def test_the_lifespan_passes_untouched(wrap, telemetry):
     seen = []
 
@@ -467,6 +326,24 @@ def test_a_request_makes_one_access_record(wrap, caplog):
 
     (record,) = caplog.records
     assert (record.method, record.path, record.status, record.length, record.request_id) == ("GET", "/a", 200, 6, "abc")
+
+
+def test_a_response_to_head_has_no_length(wrap, caplog):
+    caplog.set_level(logging.INFO, "hopline.access")
+
+    AsgiGateway(wrap(hello), method="HEAD").serve()
+
+    assert caplog.records[0].length == 0
+
+
+@pytest.mark.parametrize(("fields", "length"), [([(b"Content-Length", b"17")], 17), ([], None)])
+def test_the_length_of_a_file_that_the_server_sends_is_the_declared_one(wrap, caplog, fields, length):
+    caplog.set_level(logging.INFO, "hopline.access")
+    app = sending({**START, "headers": fields}, {"type": "http.response.pathsend", "path": "/file"})
+
+    AsgiGateway(wrap(app)).serve()
+
+    assert caplog.records[0].length == length
 
 
 def test_what_the_application_leaves_attached_ends_with_the_request(wrap):

@@ -99,3 +99,51 @@ def test_a_frameworks_exception_for_a_client_that_has_left_is_no_error(wrap, tel
 
     assert telemetry.span.status.status_code is StatusCode.UNSET
     assert telemetry.span.attributes[CLOSE_CODE] == 1001
+
+
+def test_a_client_that_leaves_before_it_is_accepted_is_no_error(wrap, telemetry):
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    connection(wrap(app), code=1006).serve()
+
+    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
+    assert "http.response.status_code" not in telemetry.span.attributes
+    assert telemetry.span.status.status_code is StatusCode.UNSET
+
+
+def test_a_refusal_that_nobody_gets_is_none(wrap, telemetry):
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        await send({"type": "websocket.close", "code": 1008})
+
+    connection(wrap(app), code=1006).serve()
+
+    assert telemetry.span.attributes["hopline.outcome"] == "disconnected"
+    assert telemetry.span.attributes[CLOSE_CODE] == 1006
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        [{"type": "websocket.close", "code": 1008}],
+        [
+            {"type": "websocket.http.response.start", "status": 401, "headers": []},
+            {"type": "websocket.http.response.body", "body": b"who?"},
+        ],
+    ],
+    ids=["closed", "denied"],
+)
+def test_a_client_that_leaves_once_it_has_been_refused_has_been_answered(wrap, telemetry, refusal):
+    async def app(scope, receive, send):
+        for message in refusal:
+            await send(message)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    connection(wrap(app)).serve()
+
+    assert telemetry.span.attributes["http.response.status_code"] in (401, 403)
+    assert "hopline.outcome" not in telemetry.span.attributes
