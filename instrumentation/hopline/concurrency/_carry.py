@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
+from functools import cache
+from sys import modules
 from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry.trace import get_current_span
+
+from hopline._state import completed, here
+
+_NO_VARIABLE: ContextVar[Any] = ContextVar("hopline_no_variable")
+
+
+def carried() -> Context | None:
+    """What goes along with the work that is given away here: all context variables, copied, or less, or nothing.
+
+    Where no request is served and no span is current, the work belongs to nobody, for instance that of a server's
+    threads, which the main thread starts: what the application has set there is not meant for each request. Only what
+    else is in the OpenTelemetry context goes along.
+    """
+    around = otel_context.get_current()
+    state = here(around)
+    is_served = state is not None and not state.scope.ended
+    if is_served or (around and get_current_span(around).get_span_context().is_valid):
+        return _apart(copy_context())
+    if not around:
+        return None
+    context = Context()
+    context.run(otel_context.attach, completed(around))
+    return context
+
+
+def _apart(context: Context) -> Context:
+    """Have what libraries keep for each thread begin anew in ``context``, as it does in any thread."""
+    getcontext = getattr(modules.get("decimal"), "getcontext", None)
+    if getcontext is not None:
+        arithmetic = _variable_of(getcontext)
+        if arithmetic in context:  # an object that is changed in place
+            context.run(arithmetic.set, type(context[arithmetic])())
+    # Of asgiref before 3.12; later ones keep threads apart themselves. Django's connections to its caches are there.
+    if "asgiref.local" in modules and not hasattr(modules["asgiref.local"], "_Storage"):
+        for variable in context:
+            if variable.name == "asgiref.local":
+                context.run(variable.set, {})
+    return context
+
+
+@cache
+def _variable_of(getcontext: Callable[[], object]) -> ContextVar[Any]:
+    """The variable in which decimal keeps its context, which it has no name for."""
+    fresh = Context()
+    fresh.run(getcontext)
+    return next(iter(fresh), _NO_VARIABLE)
 
 
 def call_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """Wraps what is called as ``(function, *args, **kwargs)``: the function runs in a copy of the caller's context."""
-    context = copy_context()
-    if not args or not context:
+    context = carried()
+    if not args or context is None:
         return wrapped(*args, **kwargs)
     return wrapped(context.run, *args, **kwargs)
 
 
 def submit_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """As :func:`call_in_copy`, where the call may also start threads that will work for others too."""
-    context = copy_context()
-    if not args or not context:
+    context = carried()
+    if not args or context is None:
         return wrapped(*args, **kwargs)
     # An empty context, or the thread would keep that of the first who submitted something.
     return Context().run(wrapped, context.run, *args, **kwargs)
@@ -35,13 +86,13 @@ class InCopies:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
-        return self._context.copy().run(self._function, *args, **kwargs)
+        return _apart(self._context.copy()).run(self._function, *args, **kwargs)
 
 
 def give(greenlet: Any) -> Any:
-    """Give a greenlet that has not run yet a copy of the current context, unless it has one; returns the greenlet."""
-    context = copy_context()
-    if context and greenlet.gr_context is None:
+    """Give a greenlet that has not run yet what is carried from here, unless it has a context; returns it."""
+    context = carried() if greenlet.gr_context is None else None
+    if context is not None:
         greenlet.gr_context = context
     return greenlet
 

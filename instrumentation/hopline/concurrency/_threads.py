@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import Context
 from threading import Thread
 from types import MethodType
 from typing import Any
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.concurrency._carry import InCopies, submit_in_copy
+from hopline.concurrency._carry import InCopies, carried, submit_in_copy
 
 # A thread that is started by the first who needs it, and works for all: what manages a pool of processes, and the
 # timer of a Celery worker.
@@ -43,8 +43,8 @@ class _Run:
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
-    context = copy_context()
-    if not context or type(thread).__module__ in _MANAGERS:
+    context = None if type(thread).__module__ in _MANAGERS else carried()
+    if context is None:
         wrapped(*args, **kwargs)
         return
     guard(_give, thread, context)
@@ -73,8 +73,8 @@ def _start_workers(wrapped: Callable[..., None], pool: object, args: Any, kwargs
 
 
 def _submit_to_pool(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
-    context = copy_context()
-    if not context:
+    context = carried()
+    if context is None:
         return wrapped(*args, **kwargs)
     if args:
         return wrapped(InCopies(context, args[0]), *args[1:], **kwargs)

@@ -33,6 +33,13 @@ def instrumented(instrumentor):
 
 
 @pytest.fixture
+def served():
+    """The test is a request, so what it gives away is the request's."""
+    with begin("served"):
+        yield
+
+
+@pytest.fixture
 def executor():
     with ThreadPoolExecutor(1) as executor:
         yield executor
@@ -76,7 +83,7 @@ def set_to_something():
     return weakref.ref(value)
 
 
-@pytest.mark.usefixtures("instrumented")
+@pytest.mark.usefixtures("instrumented", "served")
 class TestThread:
     def test_it_has_the_variables_of_who_starts_it(self):
         variable.set("mine")
@@ -183,7 +190,7 @@ class TestThread:
         assert (thread.is_alive(), value()) == (False, None)
 
 
-@pytest.mark.usefixtures("instrumented")
+@pytest.mark.usefixtures("instrumented", "served")
 class TestExecutor:
     def test_work_has_the_variables_of_who_submits_it(self, executor):
         variable.set("mine")
@@ -266,7 +273,7 @@ class TestExecutor:
         assert asyncio.run(main()) == ("mine", "mine")
 
 
-@pytest.mark.usefixtures("instrumented")
+@pytest.mark.usefixtures("instrumented", "served")
 class TestThreadPool:
     @pytest.mark.parametrize(
         "call",
@@ -335,6 +342,7 @@ class TestThreadPool:
 
 
 class TestUninstrument:
+    @pytest.mark.usefixtures("served")
     def test_nothing_is_carried_any_more(self, instrumentor, executor, pool):
         instrumentor.uninstrument()
         variable.set("mine")
