@@ -96,6 +96,15 @@ def unused_port() -> int:
 
 
 @pytest.fixture
+def silent_endpoint() -> Iterator[str]:
+    """The URL of a server of loopback that takes connections and never answers."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+@pytest.fixture
 def often_switched() -> Iterator[None]:
     """Threads take turns as often as they can."""
     before = sys.getswitchinterval()

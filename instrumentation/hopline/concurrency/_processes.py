@@ -10,10 +10,14 @@ from typing import Any
 from opentelemetry.trace import get_tracer_provider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from hopline._flushing import flush
 from hopline._guard import guard
 from hopline._patch import Patch
 from hopline._state import Begun, Scope, State, current
 from hopline.deadline import Deadline
+
+# Whoever leaves a pool waits for its processes, and may be serving a request.
+_FLUSH_SECONDS = 2.0
 
 _trace_context = TraceContextTextMapPropagator()
 
@@ -82,6 +86,4 @@ def _flush_at_exit(pid: int) -> None:
 
 
 def _flush() -> None:
-    flush = getattr(get_tracer_provider(), "force_flush", None)
-    if flush is not None:
-        flush()
+    flush({"spans": get_tracer_provider()}, _FLUSH_SECONDS)

@@ -166,6 +166,19 @@ def test_a_recycled_process_and_a_worker_that_stops_export_what_they_hold_back(r
 
 
 @pytest.mark.server("redis")
+def test_a_worker_stops_while_the_collector_does_not_answer(redis_url, publisher, silent_endpoint):
+    silent = {"OTEL_EXPORTER_OTLP_ENDPOINT": silent_endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "3600"}
+    arguments = ("--concurrency=1", "-Q", "unheard")
+    with Worker(redis_url, redis_url, *arguments, **NO_EXPORT_BUT_BY_FLUSHING, **silent) as worker:
+        worker.app.conf.task_default_queue = "unheard"
+        get(worker.task("whoami").delay())
+        worker.program.stop()
+        said = worker.program.output
+
+    assert "its spans could not be exported within 5 seconds: they may be lost" in said
+
+
+@pytest.mark.server("redis")
 def test_greenlets_run_tasks_at_the_same_time_each_in_its_own_context(redis_url, publisher):
     publisher.clear()
     with Worker(redis_url, redis_url, "--pool=gevent", "--concurrency=4", "-Q", "greenlets") as worker:

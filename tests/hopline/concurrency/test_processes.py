@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 import textwrap
 
@@ -72,10 +73,10 @@ if __name__ == "__main__":
 DEADLINE = "2030-01-31T12:00:00+00:00"
 
 
-def run(tmp_path, *arguments):
+def run(tmp_path, *arguments, **variables):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    finished = programs.run([sys.executable, str(program), *arguments])
+    finished = programs.run([sys.executable, str(program), *arguments], {**os.environ, **variables})
     assert "hopline" not in finished.stderr
     return json.loads(finished.stdout)
 
@@ -107,3 +108,9 @@ def test_the_spans_of_a_forked_worker_are_sent_when_it_ends(tmp_path, server):
     traces = [span.trace_id for span in spans_received(server) if span.name == "work"]
     assert len(traces) == 5
     assert traces.count(told["trace"]) == 3
+
+
+def test_a_pool_can_be_left_while_the_collector_does_not_answer(tmp_path, silent_endpoint):
+    told = run(tmp_path, "fork", f"{silent_endpoint}/v1/traces", OTEL_EXPORTER_OTLP_TIMEOUT="3600")
+
+    assert told["submitted"][0] == "abc"
