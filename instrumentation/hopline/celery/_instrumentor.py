@@ -29,7 +29,7 @@ class _Connections:
     """The receivers of Celery's signals: connected when Celery is imported, not before."""
 
     def __init__(self, receivers: Mapping[str, Callable[..., None]]) -> None:
-        self._receivers = receivers
+        self._receivers = {name: partial(_received, receiver) for name, receiver in receivers.items()}
         self._is_wanted = False
 
     def connect(self) -> None:
@@ -44,7 +44,20 @@ class _Connections:
 
     def _imported(self, module: ModuleType) -> None:
         for name, receiver in self._receivers.items() if self._is_wanted else ():
-            getattr(module, name).connect(partial(_received, receiver), weak=False, dispatch_uid=_OURS)
+            getattr(module, name).connect(receiver, weak=False, dispatch_uid=_OURS)
+
+    def put_last(self, name: str) -> None:
+        """Have the receiver of the signal ``name`` called after all others that are connected by now."""
+        signal, ours = getattr(sys.modules[_SIGNALS], name), self._receivers[name]
+        if signal.receivers and signal.receivers[-1][1] is ours:
+            return
+        with signal.lock:  # which the signal has, too, while it looks who is to be called
+            for position, (_, receiver) in enumerate(signal.receivers):
+                if receiver is ours:
+                    # In this order: where the list is empty, nobody is called.
+                    signal.receivers.append(signal.receivers[position])
+                    del signal.receivers[position]
+                    break
 
 
 def _received(receiver: Callable[..., None], **arguments: Any) -> None:
@@ -61,7 +74,7 @@ class _Telling:
             {
                 "before_task_publish": publishing.before,
                 "after_task_publish": publishing.after,
-                "task_prerun": self._running.prerun,
+                "task_prerun": self._prerun,
                 "task_postrun": self._running.postrun,
                 "task_failure": self._running.failure,
                 "task_retry": self._running.retry,
@@ -91,6 +104,11 @@ class _Telling:
         self._connections.disconnect()
         for patch in self._patches:
             patch.remove()
+
+    def _prerun(self, **arguments: Any) -> None:
+        # Who else is told that the task has run is told while the run's context holds.
+        guard(self._connections.put_last, "task_postrun")
+        self._running.prerun(**arguments)
 
     def _strategy(self, wrapped: Callable[..., Any], _module: object, args: Any, kwargs: Any) -> Any:
         # What it returns handles each message of one task that comes, as long as the worker runs.

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from celery import chain, group
 from celery.contrib.testing.worker import start_worker
-from celery.signals import setup_logging
+from celery.signals import setup_logging, task_postrun
 from opentelemetry import propagate
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from hopline import Context
@@ -131,6 +131,21 @@ def test_a_message_of_somebody_who_is_not_instrumented_gets_an_id_and_a_trace_of
     assert run.parent is None
     assert len(run.attributes["hopline.request_id"]) == 36
     assert "hopline.phase.queue" not in run.attributes
+
+
+def test_who_is_told_that_a_task_has_run_is_told_in_its_context(worker, telemetry):
+    seen = []
+
+    def receiver(**_):
+        seen.append((Context.request_id, get_current_span().get_span_context()))
+
+    # Behind the instrumentor's own, which it has connected when Celery was imported.
+    task_postrun.connect(receiver)
+    worker("whoami").delay().get(timeout=WAIT, interval=0.01)
+    (run,) = run_spans(telemetry)
+    task_postrun.disconnect(receiver)
+
+    assert seen == [(run.attributes["hopline.request_id"], run.context)]
 
 
 @pytest.mark.parametrize("hostile", ["a\nb", "x" * 4096, 7, None, ["a\0b"], {"a": 1}])
