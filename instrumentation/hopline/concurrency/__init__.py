@@ -1,4 +1,4 @@
-"""Threads, executors and greenlets that carry all context variables of the request, job or span that starts them.
+"""Threads, executors and greenlets that carry all context variables of whoever starts them.
 
 Importing this package imports neither gevent nor eventlet: each library is patched when the application imports it.
 """

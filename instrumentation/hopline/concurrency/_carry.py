@@ -8,31 +8,42 @@ from functools import cache
 from sys import modules
 from typing import Any
 
-from opentelemetry import context as otel_context
-from opentelemetry.trace import get_current_span
-
-from hopline._state import completed, here
+# Where servers have what runs in their threads, of their own or of an executor. werkzeug's are socketserver's.
+_SERVERS = frozenset(
+    (
+        "cheroot.workers.threadpool",
+        "grpc._server",
+        "gunicorn.workers.gthread",
+        "socketserver",
+        "twisted._threads._threadworker",
+        "waitress.task",
+    )
+)
 
 _NO_VARIABLE: ContextVar[Any] = ContextVar("hopline_no_variable")
 
 
-def carried() -> Context | None:
-    """What goes along with the work that is given away here: all context variables, copied, or less, or nothing.
+def carried(work: object) -> Context | None:
+    """What goes along with ``work``, a function or a thread: a copy of all context variables, or None for nothing."""
+    context = copy_context()
+    return None if not context or _is_a_servers(work) else _apart(context)
 
-    Where no request is served and no span is current, the work belongs to nobody, for instance that of a server's
-    threads, which the main thread starts: what the application has set there is not meant for each request. Only what
-    else is in the OpenTelemetry context goes along.
+
+def alone(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
+    """Wraps what gives work away for everybody: it has nothing to give."""
+    return Context().run(wrapped, *args, **kwargs)
+
+
+def _is_a_servers(work: object) -> bool:
+    """Whether ``work`` is a server's own: for one request after the other, none of which has to do with who starts it.
+
+    What the application has set in the main thread, such as a Flask application context that it leaves pushed, would
+    be one for all requests.
     """
-    around = otel_context.get_current()
-    state = here(around)
-    is_served = state is not None and not state.scope.ended
-    if is_served or (around and get_current_span(around).get_span_context().is_valid):
-        return _apart(copy_context())
-    if not around:
-        return None
-    context = Context()
-    context.run(otel_context.attach, completed(around))
-    return context
+    module = getattr(work, "__module__", None)
+    if module == "threading":  # a thread that is of no class of its own
+        module = getattr(getattr(work, "_target", None), "__module__", None)
+    return module in _SERVERS
 
 
 def _apart(context: Context) -> Context:
@@ -60,19 +71,19 @@ def _variable_of(getcontext: Callable[[], object]) -> ContextVar[Any]:
 
 def call_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """Wraps what is called as ``(function, *args, **kwargs)``: the function runs in a copy of the caller's context."""
-    context = carried()
-    if not args or context is None:
+    context = carried(args[0]) if args else None
+    if context is None:
         return wrapped(*args, **kwargs)
     return wrapped(context.run, *args, **kwargs)
 
 
 def submit_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """As :func:`call_in_copy`, where the call may also start threads that will work for others too."""
-    context = carried()
-    if not args or context is None:
-        return wrapped(*args, **kwargs)
-    # An empty context, or the thread would keep that of the first who submitted something.
-    return Context().run(wrapped, context.run, *args, **kwargs)
+    context = carried(args[0]) if args else None
+    if context is not None:
+        args = (context.run, *args)
+    # In an empty context, or the thread would keep that of the first who submitted something.
+    return Context().run(wrapped, *args, **kwargs)
 
 
 class InCopies:
@@ -91,7 +102,7 @@ class InCopies:
 
 def give(greenlet: Any) -> Any:
     """Give a greenlet that has not run yet what is carried from here, unless it has a context; returns it."""
-    context = carried() if greenlet.gr_context is None else None
+    context = carried(greenlet) if greenlet.gr_context is None else None
     if context is not None:
         greenlet.gr_context = context
     return greenlet

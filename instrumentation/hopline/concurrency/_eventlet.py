@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hopline._patch import Patch
-from hopline.concurrency._carry import call_in_copy, give
+from hopline.concurrency._carry import alone, call_in_copy, give
 
 
 def patches() -> tuple[Patch, ...]:
@@ -16,6 +16,9 @@ def patches() -> tuple[Patch, ...]:
         # What `spawn_n` and its like have in common, for they make plain greenlets.
         Patch("eventlet.greenthread", "_spawn_n", _spawn_n),
         Patch("eventlet.tpool", "execute", call_in_copy),
+        # Servers, whose green threads have nothing to do with who starts them.
+        Patch("eventlet.wsgi", "server", alone),
+        Patch("gunicorn.workers.geventlet", "_eventlet_serve", alone),
     )
 
 

@@ -28,7 +28,7 @@ class _Patching(BaseInstrumentor):
 
 
 class ThreadingInstrumentor(_Patching):
-    """Makes threads, timers and executors carry the context variables of the request that starts or submits.
+    """Makes threads, timers and executors carry the context variables of whoever starts or submits.
 
     ``threading.Thread`` and ``Timer``, ``ThreadPoolExecutor``, the default executor of asyncio's loops and
     ``multiprocessing.pool.ThreadPool`` carry all of them; ``ProcessPoolExecutor`` carries the ids of the request and
@@ -44,7 +44,7 @@ class ThreadingInstrumentor(_Patching):
 
 
 class GeventInstrumentor(_Patching):
-    """Makes gevent's greenlets, pools and hub threads carry the context variables of the request that spawns them.
+    """Makes gevent's greenlets, pools and hub threads carry the context variables of whoever spawns them.
 
     Warns, once, where ``gevent.monkey.patch_all()`` comes too late for the modules of TLS.
     """
@@ -53,6 +53,6 @@ class GeventInstrumentor(_Patching):
 
 
 class EventletInstrumentor(_Patching):
-    """Makes eventlet's green threads and pools carry the context variables of the request that spawns them."""
+    """Makes eventlet's green threads and pools carry the context variables of whoever spawns them."""
 
     _patches = _eventlet.patches()

@@ -10,7 +10,7 @@ from typing import Any
 
 from hopline._guard import guard
 from hopline._patch import Patch
-from hopline.concurrency._carry import InCopies, carried, submit_in_copy
+from hopline.concurrency._carry import InCopies, alone, carried, submit_in_copy
 
 # A thread that is started by the first who needs it, and works for all: what manages a pool of processes, and the
 # timer of a Celery worker.
@@ -23,7 +23,7 @@ def patches() -> tuple[Patch, ...]:
     return (
         Patch("threading", "Thread.start", _start),
         Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", submit_in_copy),
-        Patch("multiprocessing.pool", "ThreadPool.__init__", _start_workers),
+        Patch("multiprocessing.pool", "ThreadPool.__init__", alone),  # its threads work for all who will submit
         *(Patch("multiprocessing.pool", f"ThreadPool.{method}", _submit_to_pool) for method in _POOL_METHODS),
     )
 
@@ -43,7 +43,7 @@ class _Run:
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
-    context = None if type(thread).__module__ in _MANAGERS else carried()
+    context = None if type(thread).__module__ in _MANAGERS else carried(thread)
     if context is None:
         wrapped(*args, **kwargs)
         return
@@ -67,13 +67,8 @@ def _take_away(thread: Thread) -> None:
         del thread.__dict__["run"]
 
 
-def _start_workers(wrapped: Callable[..., None], pool: object, args: Any, kwargs: Any) -> None:
-    # Its threads work for all who will submit something, not for who makes the pool.
-    Context().run(wrapped, *args, **kwargs)
-
-
 def _submit_to_pool(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:
-    context = carried()
+    context = carried(args[0] if args else kwargs.get("func"))
     if context is None:
         return wrapped(*args, **kwargs)
     if args:

@@ -10,8 +10,6 @@ from threading import Barrier, Thread
 from types import ModuleType
 
 import pytest
-from opentelemetry import baggage, trace
-from opentelemetry.context import attach
 
 from hopline import Context
 from hopline.concurrency import ThreadingInstrumentor
@@ -50,22 +48,6 @@ everywhere = pytest.mark.parametrize("away", [in_thread, in_executor, in_pool])
 
 @everywhere
 class TestWork:
-    def test_that_no_request_gives_away_has_nothing_of_who_does(self, away):
-        variable.set("the main thread's")
-
-        assert away(variable.get) == "default"
-
-    def test_of_a_span_has_all_variables(self, away):
-        variable.set("mine")
-        with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))):
-            assert away(variable.get) == "mine"
-
-    def test_has_the_baggage_alone_where_there_is_no_request(self, away):
-        variable.set("the main thread's")
-        attach(baggage.set_baggage("tenant", "acme"))
-
-        assert away(lambda: (baggage.get_baggage("tenant"), variable.get())) == ("acme", "default")
-
     def test_has_no_request_that_has_been_cleared(self, away, tracer):
         Context.new("abc")
         with tracer.start_as_current_span("span"):

@@ -9,7 +9,6 @@ PROGRAM = """
 import json, warnings
 from contextvars import ContextVar
 
-from hopline import Context
 from hopline.concurrency import EventletInstrumentor
 
 warnings.simplefilter("ignore")  # eventlet says that it is deprecated
@@ -61,11 +60,8 @@ ways = {{
 }}
 without = {{name: way() for name, way in ways.items()}}
 variable.set("mine")
-outside = {{name: way() for name, way in ways.items()}}
-Context.new("abc")
 told = {{
     "without": without,
-    "outside": outside,
     "with": {{name: way() for name, way in ways.items()}},
     "set": [eventlet.spawn(changed).wait(), seen()],
 }}
@@ -104,10 +100,6 @@ def test_work_has_the_variables_of_who_spawns_it(way, told):
 
 def test_work_has_none_where_there_are_none(told):
     assert set(told["without"].values()) == {"default"}
-
-
-def test_work_that_no_request_spawns_has_none(told):
-    assert set(told["outside"].values()) == {"default"}
 
 
 def test_what_work_sets_stays_in_it(told):

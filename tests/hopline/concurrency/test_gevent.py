@@ -3,11 +3,9 @@ import json
 import pytest
 
 PROGRAM = """
-import json
-from contextvars import Context as Empty
-from contextvars import ContextVar
+import json, sys
+from contextvars import Context, ContextVar
 
-from hopline import Context
 from hopline.concurrency import GeventInstrumentor
 
 {early}
@@ -44,7 +42,7 @@ def spawned_raw():
 
 def with_a_context_of_its_own():
     greenlet = gevent.Greenlet(seen)
-    greenlet.gr_context = Empty()
+    greenlet.gr_context = Context()
     greenlet.gr_context.run(variable.set, "its own")
     return made(greenlet)
 
@@ -78,11 +76,8 @@ ways = {{
 }}
 without = {{name: way() for name, way in ways.items()}}
 variable.set("mine")
-outside = {{name: way() for name, way in ways.items()}}
-Context.new("abc")
 told = {{
     "without": without,
-    "outside": outside,
     "with": {{name: way() for name, way in ways.items()}},
     "its own": with_a_context_of_its_own(),
     "set": [gevent.spawn(changed).get(), threads.apply(changed), seen()],
@@ -129,10 +124,6 @@ def test_work_has_the_variables_of_who_spawns_it(way, told):
 
 def test_work_has_none_where_there_are_none(told):
     assert set(told["without"].values()) == {"default"}
-
-
-def test_work_that_no_request_spawns_has_none(told):
-    assert set(told["outside"].values()) == {"default"}
 
 
 def test_what_work_sets_stays_in_it(told):

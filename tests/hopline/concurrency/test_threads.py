@@ -33,13 +33,6 @@ def instrumented(instrumentor):
 
 
 @pytest.fixture
-def served():
-    """The test is a request, so what it gives away is the request's."""
-    with begin("served"):
-        yield
-
-
-@pytest.fixture
 def executor():
     with ThreadPoolExecutor(1) as executor:
         yield executor
@@ -83,7 +76,7 @@ def set_to_something():
     return weakref.ref(value)
 
 
-@pytest.mark.usefixtures("instrumented", "served")
+@pytest.mark.usefixtures("instrumented")
 class TestThread:
     def test_it_has_the_variables_of_who_starts_it(self):
         variable.set("mine")
@@ -190,7 +183,7 @@ class TestThread:
         assert (thread.is_alive(), value()) == (False, None)
 
 
-@pytest.mark.usefixtures("instrumented", "served")
+@pytest.mark.usefixtures("instrumented")
 class TestExecutor:
     def test_work_has_the_variables_of_who_submits_it(self, executor):
         variable.set("mine")
@@ -273,7 +266,7 @@ class TestExecutor:
         assert asyncio.run(main()) == ("mine", "mine")
 
 
-@pytest.mark.usefixtures("instrumented", "served")
+@pytest.mark.usefixtures("instrumented")
 class TestThreadPool:
     @pytest.mark.parametrize(
         "call",
@@ -342,7 +335,6 @@ class TestThreadPool:
 
 
 class TestUninstrument:
-    @pytest.mark.usefixtures("served")
     def test_nothing_is_carried_any_more(self, instrumentor, executor, pool):
         instrumentor.uninstrument()
         variable.set("mine")
