@@ -56,7 +56,9 @@ class Sessions:
         if self._for_all is not None:
             guard(self._for_all.reach, session)
 
-    def _request(self, wrapped: Callable[..., Any], session: ClientSession, args: Any, kwargs: Any) -> Any:
+    def _request(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        # A mock that lets some requests through calls what it has found in the class as a plain function.
+        session = args[0] if instance is None and args else instance
         if self._for_all is not None:
             guard(self._for_all.reach, session)
         try:

@@ -57,6 +57,23 @@ async def test_what_is_left_bounds_the_timeout_of_a_session(instrument, telemetr
     assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
 
 
+async def test_what_is_left_bounds_a_request_that_a_mock_lets_through(instrument, telemetry, site, monkeypatch):
+    instrument()
+    mocked = vars(aiohttp.ClientSession)["_request"]
+
+    async def lets_through(session, *arguments, **options):
+        return await mocked(session, *arguments, **options)
+
+    Context.set_relative_deadline(SHORT_MS)
+    with monkeypatch.context() as mocking:
+        mocking.setattr(aiohttp.ClientSession, "_request", lets_through)
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(asyncio.TimeoutError):
+                await fetch(session, site.hold("/held"))
+
+    assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
+
+
 async def test_a_shorter_timeout_stays_as_it_is(instrument, site):
     instrument()
     Context.set_relative_deadline(60_000)
