@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hopline._guard import guard
 from hopline.context import time_left
 from hopline.deadline import DeadlineExceeded
 
@@ -21,7 +22,8 @@ def in_time(session: ClientSession, arguments: Mapping[str, Any]) -> Mapping[str
     left = time_left()
     if left is None:
         return arguments
-    return {**arguments, "timeout": _bounded(session.timeout, arguments.get("timeout", ...), left)}
+    timeout = guard(_bounded, session, arguments.get("timeout", ...), left)
+    return arguments if timeout is None else {**arguments, "timeout": timeout}
 
 
 async def refuse(error: DeadlineExceeded) -> NoReturn:
@@ -29,12 +31,13 @@ async def refuse(error: DeadlineExceeded) -> NoReturn:
     raise error
 
 
-def _bounded(default: ClientTimeout, given: object, left: float) -> ClientTimeout:
+def _bounded(session: ClientSession, given: object, left: float) -> ClientTimeout:
     from aiohttp import ClientTimeout
 
     if given is None or isinstance(given, (int, float)):
         given = ClientTimeout(total=given)
-    timeout = given if isinstance(given, ClientTimeout) else default
+    # Not the property, which a subclass may have for something else.
+    timeout = given if isinstance(given, ClientTimeout) else session._timeout
     return ClientTimeout(
         total=min(timeout.total or left, left),  # aiohttp takes 0 for no timeout, as None
         connect=timeout.connect,

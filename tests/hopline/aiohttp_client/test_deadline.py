@@ -74,6 +74,32 @@ async def test_what_is_left_bounds_a_request_that_a_mock_lets_through(instrument
     assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
 
 
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
+async def test_what_is_left_bounds_a_session_whose_class_has_another_use_for_the_name_timeout(
+    instrument, telemetry, site
+):
+    class Own(aiohttp.ClientSession):
+        timeout = 60
+
+    instrument()
+    Context.set_relative_deadline(SHORT_MS)
+
+    async with Own() as session:
+        with pytest.raises(asyncio.TimeoutError):
+            await fetch(session, site.hold("/held"))
+
+    assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
+
+
+async def test_a_request_whose_timeout_cannot_be_bounded_is_made_as_it_is(instrument, site, monkeypatch):
+    instrument()
+    Context.set_relative_deadline(60_000)
+    monkeypatch.setattr(aiohttp, "ClientTimeout", None)
+
+    async with aiohttp.ClientSession() as session:
+        assert await fetch(session, site.url) == b"ok"
+
+
 async def test_a_shorter_timeout_stays_as_it_is(instrument, site):
     instrument()
     Context.set_relative_deadline(60_000)
