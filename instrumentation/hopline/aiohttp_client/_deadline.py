@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopline._guard import guard
@@ -43,5 +44,5 @@ def _bounded(session: ClientSession, given: object, left: float) -> ClientTimeou
         connect=timeout.connect,
         sock_read=timeout.sock_read,
         sock_connect=timeout.sock_connect,
-        ceil_threshold=timeout.ceil_threshold,
+        ceil_threshold=inf,  # no rounding up to whole seconds, which could end after the deadline
     )

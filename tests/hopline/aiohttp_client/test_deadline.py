@@ -74,6 +74,26 @@ async def test_what_is_left_bounds_a_request_that_a_mock_lets_through(instrument
     assert telemetry.span.attributes["error.type"].endswith("TimeoutError")
 
 
+@pytest.mark.parametrize("timeout", [None, 59.9], ids=repr)
+async def test_no_timer_is_set_for_later_than_the_deadline(instrument, site, monkeypatch, timeout):
+    loop = asyncio.get_running_loop()
+    call_at, now, timers = loop.call_at, int(loop.time()) + 0.5, []
+
+    def note(when, *arguments, **options):
+        timers.append(when)
+        return call_at(when, *arguments, **options)
+
+    instrument()
+    async with aiohttp.ClientSession() as session:
+        Context.set_relative_deadline(60_000)
+        monkeypatch.setattr(loop, "time", lambda: now)
+        monkeypatch.setattr(loop, "call_at", note)
+        await fetch(session, site.url, timeout=aiohttp.ClientTimeout(timeout))
+
+    assert timers
+    assert max(timers) < now + 60.001  # a deadline is told to the millisecond
+
+
 @pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 async def test_what_is_left_bounds_a_session_whose_class_has_another_use_for_the_name_timeout(
     instrument, telemetry, site
