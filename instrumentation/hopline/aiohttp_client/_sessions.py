@@ -84,8 +84,9 @@ class _ForAll:
     def reach(self, session: ClientSession) -> None:
         """Have the session among those that are told of, ours last, unless it has a config of ours of its own."""
         configs = session._trace_configs
-        if not configs or configs[-1] is not self._config:
-            self._add(session, configs)
+        # aiohttp takes whatever can be iterated over.
+        if type(configs) is not list or not configs or configs[-1] is not self._config:
+            self._add(session, list(configs))
 
     def _add(self, session: ClientSession, configs: Sequence[TraceConfig]) -> None:
         from hopline.aiohttp_client._trace_config import HoplineTraceConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
 
 async def fetch(session, url):
@@ -23,5 +24,15 @@ async def test_a_request_that_a_mock_lets_through_reaches_a_session_made_before(
         with monkeypatch.context() as mocking:
             mocking.setattr(aiohttp.ClientSession, "_request", lets_through)
             await fetch(session, site.url)
+
+    assert len(telemetry.spans) == 1
+
+
+@pytest.mark.parametrize("kind", [set, iter, dict.fromkeys])
+async def test_trace_configs_may_be_whatever_can_be_iterated_over(instrument, telemetry, site, kind):
+    instrument()
+
+    async with aiohttp.ClientSession(trace_configs=kind([aiohttp.TraceConfig()])) as session:
+        await fetch(session, site.url)
 
     assert len(telemetry.spans) == 1
