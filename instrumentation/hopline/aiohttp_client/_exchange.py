@@ -85,7 +85,8 @@ class Exchange(SimpleNamespace):
     def send_chunk(self, params: TraceRequestChunkSentParams) -> None:
         """A part of the body is about to be written."""
         if self.progress is not None:
-            self.progress.sent += len(params.chunk)
+            chunk: Any = params.chunk  # of a memoryview the length is not that in bytes
+            self.progress.sent += chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
 
     def redirect(self, params: TraceRequestRedirectParams) -> None:
         """The response is a redirect that aiohttp follows, unless it finds a reason not to."""

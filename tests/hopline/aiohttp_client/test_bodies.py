@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import gc
 import gzip
@@ -219,7 +220,14 @@ async def test_sizes_of_bodies_are_not_measured_unasked(instrument, telemetry, s
 
 @pytest.mark.parametrize(
     "data",
-    [b"x" * 10, "text", {"a": "b"}, io.BytesIO(b"y" * 70_000), io.BytesIO(b"z" * 3_000_000)],
+    [
+        b"x" * 10,
+        memoryview(array.array("d", [0.5] * 10)),
+        "text",
+        {"a": "b"},
+        io.BytesIO(b"y" * 70_000),
+        io.BytesIO(b"z" * 3_000_000),
+    ],
     ids=lambda data: type(data).__name__,
 )
 async def test_the_span_tells_the_bytes_that_were_sent(instrument, telemetry, site, data):
