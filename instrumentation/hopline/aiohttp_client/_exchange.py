@@ -120,6 +120,7 @@ class Exchange(SimpleNamespace):
         """A connection is asked for, to send ``request``: once for each attempt."""
         if not self._asked:
             self._asked = True
+            self._note_query(request)
         elif self.call is not None:
             self._conclude(self.call)
             params = TraceRequestStartParams(request.method, request.url, request.headers)
@@ -128,6 +129,12 @@ class Exchange(SimpleNamespace):
         elif self.telemetry is not None and any(type(value) is Injected for value in request.headers.values()):
             # Begun with an excluded URL: who may have our headers is still decided at each hop.
             self.telemetry.inject_excluded(str(request.url), request.headers, get_current())
+
+    def _note_query(self, request: ClientRequest) -> None:
+        call = self.call
+        if call is not None and "?" in call.url and request.url.raw_query_string != call.request.url.raw_query_string:
+            # A parameter of a name that the URL has too: aiohttp sends both, its signal tells of one.
+            call.url_changed(str(request.url))
 
     def answer(self, response: ClientResponse) -> None:
         """The response's header is here."""

@@ -122,6 +122,17 @@ class ClientCall:
         if captured is not None and self._span is not None:
             self._span.set_attributes(captured.attributes(headers))
 
+    def url_changed(self, url: str) -> None:
+        """Note the URL that is asked for, for a library that changes its query after the attempt has begun.
+
+        Args:
+            url: the absolute URL, with the same origin.
+        """
+        self.url = url
+        if self._span is not None:
+            config = self.telemetry.config
+            self._span.set_attributes(config.words.spoken(_recorded(url, config)))
+
     def headers_arrived(self) -> None:
         """Note that the response's header is here."""
         self.details[PHASE_HEADERS] = (perf_counter_ns() - self._clock) / 1e9

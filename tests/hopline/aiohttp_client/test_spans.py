@@ -110,6 +110,16 @@ async def test_a_url_filter_says_which_url_is_recorded(instrument, telemetry, si
     assert site.received[0].path == "/x?token=1"
 
 
+@pytest.mark.parametrize("params", [{"page": 3}, [("page", 3), ("page", 4)], {"size": 5}, "page=3"], ids=repr)
+async def test_the_url_that_is_recorded_has_the_query_that_is_sent(instrument, telemetry, site, params):
+    instrument()
+
+    async with aiohttp.ClientSession() as session, session.get(f"{site.url}/users?page=2", params=params):
+        pass
+
+    assert telemetry.span.attributes["url.full"] == site.url + site.received[0].path
+
+
 async def test_no_url_is_recorded_when_its_filter_fails(instrument, telemetry, site):
     instrument(url_filter=lambda url: url.no_such_thing)
 
