@@ -90,8 +90,8 @@ class Exchange(SimpleNamespace):
 
     def redirect(self, params: TraceRequestRedirectParams) -> None:
         """The response is a redirect that aiohttp follows, unless it finds a reason not to."""
-        if self.call is not None:
-            self.call.stop()
+        if self.call is not None and self.progress is not None:
+            self.call.stop(self.progress.over)
 
     def end(self, params: TraceRequestEndParams) -> None:
         """The application gets its response."""
@@ -145,10 +145,13 @@ class Exchange(SimpleNamespace):
             self.call.headers_arrived()
 
     def break_off(self, error: BaseException) -> None:
-        """No header came. The application may still get one: aiohttp, or a middleware, may try again."""
+        """No header came. The application may still get one: aiohttp, or a middleware, may try again.
+
+        Args:
+            error: what came instead; on its way to the application aiohttp may make another of it, and tell that too.
+        """
         if self.progress is not None:
-            self.progress.error = error
-            self.progress.over = perf_counter_ns()
+            self.progress.break_off(error)
 
     def _conclude(self, call: ClientCall) -> None:
         """End an attempt that another one follows."""
@@ -168,15 +171,23 @@ class Exchange(SimpleNamespace):
         return call.finish(response.status, _version(response), response.headers, params)
 
     def _fail(self, call: ClientCall, params: TraceRequestExceptionParams) -> None:
-        response = None if self.progress is None else self.progress.response
+        progress = self.progress or Progress()
+        response, error = progress.response, params.exception
+        gave_up = isinstance(error, _GIVEN_UP)
+        if gave_up:
+            # What the attempt had come to before stays.
+            error = progress.error or error
+        call.stop(progress.over)
         self._tell_progress(call)
         call.tell_hook(params)
-        if isinstance(params.exception, _GIVEN_UP):
+        if response is not None and gave_up:
+            call.finish(response.status, _version(response), response.headers)
+        elif response is not None:
+            call.fail(error, response.status, _version(response))
+        elif isinstance(error, _GIVEN_UP):
             call.cancel()
-        elif response is None:
-            call.fail(params.exception)
         else:
-            call.fail(params.exception, response.status, _version(response))
+            call.fail(error)
 
     def _tell_progress(self, call: ClientCall) -> None:
         if self.progress is not None:

@@ -109,6 +109,17 @@ class Progress:
         """The connector does not know the addresses."""
         self.cache_hit = False
 
+    def break_off(self, error: BaseException) -> None:
+        """``error`` came in place of the response's header; a phase that still lasts is cut off here.
+
+        The first time counts, and the last error.
+        """
+        self.error = error
+        if self.over is None:
+            self.over = perf_counter_ns()
+            for phase in (self.queue, self.connect, self.dns):
+                _end(phase)
+
     def tell(self, details: dict[str, Value]) -> None:
         """Make span attributes of it; a phase that still lasts is cut off here.
 

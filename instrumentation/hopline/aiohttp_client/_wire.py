@@ -5,7 +5,7 @@ Everything here reads aiohttp's inner workings: what a version of it does not ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -28,6 +28,7 @@ class Wire:
         self._users: WeakSet[HoplineTraceConfig] = WeakSet()
         self._changing = lasting_lock()
         self._patches = (
+            Patch("aiohttp.client", "build_client_middlewares", _build),
             Patch("aiohttp.connector", "BaseConnector.connect", _connect),
             Patch("aiohttp.client_reqrep", "ClientResponse.start", self._start),
             Patch("aiohttp.client_proto", "ResponseHandler.connection_lost", self._connection_lost),
@@ -53,7 +54,7 @@ class Wire:
         if exchange is None or exchange.call is None:
             return wrapped(*args, **kwargs)
         guard(self._take, exchange.call, args[0] if args else kwargs.get("connection"))
-        return _answered(exchange, response, wrapped(*args, **kwargs))
+        return _watched(exchange, wrapped(*args, **kwargs), response)
 
     def _take(self, call: ClientCall, connection: Any) -> None:
         self._pool.take(call, connection.protocol, connection)
@@ -63,24 +64,48 @@ class Wire:
         return wrapped(*args, **kwargs)
 
 
+def _build(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
+    # What may come between the attempts of a request are its middlewares, since aiohttp 3.12.
+    handler, *others = args
+    return wrapped(_watching(handler), *others, **kwargs)
+
+
+def _watching(handler: Wrapped) -> Wrapped:
+    def send(request: Any) -> Awaitable[Any]:
+        exchange, sent = guard(_exchange_of, request), handler(request)
+        return sent if exchange is None else _watched(exchange, sent)
+
+    return send
+
+
 def _connect(wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
-    guard(_ask, args, kwargs)
-    return wrapped(*args, **kwargs)
+    proxied = guard(_ask, args, kwargs)
+    connected = wrapped(*args, **kwargs)
+    return connected if proxied is None else _watched(proxied, connected)
 
 
-def _ask(args: Any, kwargs: Any) -> None:
+def _ask(args: Any, kwargs: Any) -> Exchange | None:
+    request = args[0] if args else kwargs["req"]
     exchange = exchange_of(args[1] if len(args) > 1 else kwargs.get("traces", ()))
-    if exchange is not None:
-        exchange.ask(args[0] if args else kwargs["req"])
+    if exchange is None:
+        return None
+    exchange.ask(request)
+    # Where a proxy hangs up aiohttp tries again. Any other error of connecting is the application's, or a middleware's.
+    return None if request.proxy is None else exchange
 
 
-async def _answered(exchange: Exchange, response: Any, started: Any) -> Any:
+def _exchange_of(request: Any) -> Exchange | None:
+    return exchange_of(request._traces)
+
+
+async def _watched(exchange: Exchange, awaited: Awaitable[Any], response: Any = None) -> Any:
     try:
-        result = await started
+        result = await awaited
     except BaseException as error:
         guard(exchange.break_off, error)
         raise
-    guard(exchange.answer, response)
+    if response is not None:
+        guard(exchange.answer, response)
     return result
 
 

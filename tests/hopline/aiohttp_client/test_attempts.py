@@ -278,6 +278,17 @@ async def test_a_retry_on_a_stale_connection_is_a_span_of_its_own(instrument, te
     assert sent == span_ids(telemetry)
 
 
+async def test_each_attempt_through_a_proxy_that_hangs_up_is_told_by_its_own_error(instrument, telemetry):
+    instrument()
+
+    async with raw_server(b"") as (proxy, _), aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.get("https://service.test/", proxy=proxy)
+
+    disconnected = "aiohttp.client_exceptions.ServerDisconnectedError"
+    assert {span.attributes["error.type"] for span in telemetry.spans} == {disconnected}
+
+
 async def test_a_connector_of_the_applications_own_makes_no_difference(instrument, telemetry, site):
     class Own(aiohttp.TCPConnector):
         async def connect(self, req, traces, timeout):

@@ -149,6 +149,7 @@ async def test_nothing_stays_patched(instrument, site):
         aiohttp.ClientSession,
         aiohttp.ClientResponse,
         aiohttp.BaseConnector,
+        aiohttp.client,
         aiohttp.client_proto.ResponseHandler,
     )
     assert [
