@@ -26,10 +26,11 @@ from opentelemetry.context import get_current
 from hopline._guard import guard
 from hopline.aiohttp_client._bodies import Download
 from hopline.aiohttp_client._progress import Progress
-from hopline.http.attributes import Outcome
+from hopline.http.attributes import REQUEST_ID, Outcome
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import Injected
+from hopline.request_id import HEADER
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         TraceRequestRedirectParams,
         TraceResponseChunkReceivedParams,
     )
+    from multidict import CIMultiDict
 
 _SWITCHING_PROTOCOLS = 101  # to a WebSocket, which is no body
 _GIVEN_UP = (CancelledError, GeneratorExit)
@@ -116,25 +118,46 @@ class Exchange(SimpleNamespace):
 
     # What aiohttp has no signal for.
 
+    def prepare(self, request: ClientRequest, *, keep: bool) -> None:
+        """A middleware is about to see ``request``, or the last has passed it on; after an attempt the next begins.
+
+        Args:
+            request: the request.
+            keep: whether its header stays as it is, with what the attempt before has put there.
+        """
+        if not self._asked and (self.progress is None or self.progress.over is None):
+            return
+        self._asked = False
+        if not keep:
+            self._begin_again(request, request.headers)
+            return
+        self._begin_again(request, request.headers.copy())
+        if self.call is not None and HEADER in request.headers:
+            self.call.details[REQUEST_ID] = request.headers[HEADER]
+
     def ask(self, request: ClientRequest) -> None:
         """A connection is asked for, to send ``request``: once for each attempt."""
-        if not self._asked:
-            self._asked = True
-            self._note_query(request)
-        elif self.call is not None:
-            self._conclude(self.call)
-            params = TraceRequestStartParams(request.method, request.url, request.headers)
-            self.call.resend(request.method, str(request.url), request.headers, params)
-            self.progress = Progress()
-        elif self.telemetry is not None and any(type(value) is Injected for value in request.headers.values()):
-            # Begun with an excluded URL: who may have our headers is still decided at each hop.
-            self.telemetry.inject_excluded(str(request.url), request.headers, get_current())
+        if self._asked:
+            self._begin_again(request, request.headers)
+            return
+        self._asked = True
+        self._note_query(request)
 
     def _note_query(self, request: ClientRequest) -> None:
         call = self.call
         if call is not None and "?" in call.url and request.url.raw_query_string != call.request.url.raw_query_string:
             # A parameter of a name that the URL has too: aiohttp sends both, its signal tells of one.
             call.url_changed(str(request.url))
+
+    def _begin_again(self, request: ClientRequest, headers: CIMultiDict[str]) -> None:
+        if self.call is not None:
+            self._conclude(self.call)
+            params = TraceRequestStartParams(request.method, request.url, headers)
+            self.call.resend(request.method, str(request.url), headers, params)
+            self.progress = Progress()
+        elif self.telemetry is not None and any(type(value) is Injected for value in headers.values()):
+            # Begun with an excluded URL: who may have our headers is still decided at each hop.
+            self.telemetry.inject_excluded(str(request.url), headers, get_current())
 
     def answer(self, response: ClientResponse) -> None:
         """The response's header is here."""

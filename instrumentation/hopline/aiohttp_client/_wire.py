@@ -13,6 +13,7 @@ from hopline._guard import guard
 from hopline._locks import lasting_lock
 from hopline._patch import Patch
 from hopline.aiohttp_client._exchange import Exchange, exchange_of
+from hopline.aiohttp_client._middlewares import steps
 from hopline.aiohttp_client._trace_config import HoplineTraceConfig
 from hopline.http.call import ClientCall
 from hopline.http.pool import PooledConnections
@@ -65,17 +66,8 @@ class Wire:
 
 
 def _build(wrapped: Wrapped, _: object, args: Any, kwargs: Any) -> Any:
-    # What may come between the attempts of a request are its middlewares, since aiohttp 3.12.
-    handler, *others = args
-    return wrapped(_watching(handler), *others, **kwargs)
-
-
-def _watching(handler: Wrapped) -> Wrapped:
-    def send(request: Any) -> Awaitable[Any]:
-        exchange, sent = guard(_exchange_of, request), handler(request)
-        return sent if exchange is None else _watched(exchange, sent)
-
-    return send
+    ours = guard(steps, *args, **kwargs)
+    return wrapped(*args, **kwargs) if ours is None else wrapped(*ours)
 
 
 def _connect(wrapped: Wrapped, connector: object, args: Any, kwargs: Any) -> Any:
@@ -92,10 +84,6 @@ def _ask(args: Any, kwargs: Any) -> Exchange | None:
     exchange.ask(request)
     # Where a proxy hangs up aiohttp tries again. Any other error of connecting is the application's, or a middleware's.
     return None if request.proxy is None else exchange
-
-
-def _exchange_of(request: Any) -> Exchange | None:
-    return exchange_of(request._traces)
 
 
 async def _watched(exchange: Exchange, awaited: Awaitable[Any], response: Any = None) -> Any:
