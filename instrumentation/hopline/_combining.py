@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from threading import Lock
 from time import sleep
@@ -47,7 +47,7 @@ class Combiner:
         """Have the function called with ``arguments``: now, or in a moment by the thread that is at work."""
         waiting, at_work = self._waiting, self._at_work
         waiting.append(arguments)
-        if _collecting:
+        if _is_collecting():
             return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
         # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
         # exception comes between its lock and its block; what a signal's handler brings finds its own thread at work.
@@ -76,18 +76,16 @@ def settle_all() -> None:
         combiner.settle()
 
 
-# Not empty while garbage is being collected. In which thread, gevent could not always tell.
-_collecting: list[bool] = []
+# The phase that the garbage collector has come to is the last one. In which thread, gevent could not always tell.
+_phases: OrderedDict[str, None] = OrderedDict(start=None, stop=None)
+
+# Called with the phase and a dictionary, which stands for true. In a callback written in Python the handler of a signal
+# that has come meanwhile would be called, and what that raises, such as a time limit, would be dropped.
+gc.callbacks.append(_phases.move_to_end)  # type: ignore[arg-type]
 
 
-def _note_collecting(phase: str, _: object) -> None:
-    if phase == "start":
-        _collecting.append(True)
-    else:
-        _collecting.clear()
-
-
-gc.callbacks.append(_note_collecting)
+def _is_collecting() -> bool:
+    return [*_phases][-1] == "start"  # a list at first: nothing is collected while it is read
 
 
 def _at_work() -> list[Lock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 from logging import getLogger
@@ -27,11 +28,14 @@ def guard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | No
 
     Returns:
         What ``function`` returned, or None when it raised an ``Exception``. A ``BaseException``
-        (``KeyboardInterrupt``, a greenlet's time-out) is not ours to stop and goes through.
+        (``KeyboardInterrupt``, a greenlet's time-out) is not ours to stop and goes through; so does what the handler
+        of a signal raises, such as Celery's soft time limit.
     """
     try:
         return function(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - the one broad catch: instrumentation must not break the application
+    except Exception as error:
+        if _is_of_a_signal(error):
+            raise
         _record(function, error)
         return None
 
@@ -39,6 +43,15 @@ def guard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | No
 def stopped_errors() -> dict[str, int]:
     """How many errors were stopped, by kind (``function: error type``)."""
     return dict(_stopped)
+
+
+def _is_of_a_signal(error: Exception) -> bool:
+    """Whether the handler of a signal has raised it, which may be called between any two steps of ours."""
+    handlers = {getattr(signal.getsignal(each), "__code__", None) for each in signal.valid_signals()} - {None}
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code not in handlers:
+        at = at.tb_next
+    return at is not None
 
 
 def _record(function: Callable[..., object], error: Exception) -> None:

@@ -241,6 +241,20 @@ def test_what_a_finalizer_brings_while_garbage_is_collected_is_left_to_the_next(
     assert done == ["collected", "dropped", "next"]
 
 
+def test_what_the_handler_of_a_signal_raises_while_garbage_is_collected_is_not_lost(strike):
+    heap = [[] for _ in range(100_000)]  # so that it comes while the collector is at work, and nothing of Python's is
+
+    def collect():
+        strike()
+        for _ in range(200):
+            gc.collect()
+
+    with pytest.raises(TimeIsUp):
+        collect()
+
+    assert heap
+
+
 @pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
 def test_a_signals_exception_leaves_it_in_order(strike):
     done = []

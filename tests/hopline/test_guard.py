@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from hopline import _guard
@@ -53,6 +55,33 @@ def test_only_so_many_kinds_are_told_apart(monkeypatch):
 def test_what_is_no_error_goes_through(error):
     with pytest.raises(error):
         guard(broken, error)
+
+
+class TimeIsUp(Exception):
+    """What a job with a time limit gets, as Celery's and RQ's do."""
+
+
+@pytest.fixture
+def limited():
+    def strike(*_):
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.usefixtures("limited")
+def test_what_the_handler_of_a_signal_raises_goes_through():
+    with pytest.raises(TimeIsUp):
+        guard(signal.raise_signal, signal.SIGUSR1)
+
+    assert stopped_errors() == {}
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_error_of_ours_is_stopped_where_signals_have_handlers():
+    assert guard(broken, TimeIsUp) is None
 
 
 def test_something_without_a_name_is_called_by_its_type(caplog):

@@ -1,5 +1,6 @@
 import logging
 import random
+import signal
 import threading
 
 import pytest
@@ -342,3 +343,28 @@ def test_spans_that_end_in_many_threads_all_make_their_line(make_processor, list
     assert processor.force_flush()
     assert listener.wait_for(2400)
     assert [summary.count for summary in listener.summaries()] == [300] * 8
+
+
+def test_what_the_handler_of_a_signal_raises_goes_through(make_processor):
+    class TimeIsUp(Exception):
+        pass
+
+    def strike(*_):
+        raise TimeIsUp
+
+    class Struck:
+        """A span that is looked at just when the signal comes."""
+
+        @property
+        def resource(self):
+            signal.raise_signal(signal.SIGUSR1)
+
+    processor = make_processor()
+    before = signal.signal(signal.SIGUSR1, strike)
+    try:
+        with pytest.raises(TimeIsUp):
+            processor.on_end(Struck())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert processor.stats().dropped == {}
