@@ -10,6 +10,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from hopline import late_threads
 from hopline.late_threads import LateThreads
 from hopline.processor import RequestIdSpanProcessor
+from tests.collector import Collector
+from tests.programs import environment, instrumented, run
 
 
 @pytest.fixture
@@ -113,3 +115,32 @@ def test_threads_that_the_sdk_starts_later_begin_at_once(held):
     processor.shutdown()
 
     assert alive
+
+
+def test_a_process_that_ends_at_once_exports_what_it_has_and_says_nothing():
+    program = "from opentelemetry import metrics; metrics.get_meter('tests').create_counter('runs').add(1)"
+
+    with Collector() as collector:
+        settings = environment(
+            collector.endpoint, OTEL_METRICS_EXPORTER="otlp", OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf"
+        )
+        finished = run(instrumented("-c", program), settings)
+        collector.wait_for_metric("tests", "runs", 1)
+
+    assert finished.stderr == ""
+
+
+def test_what_is_left_to_a_thread_that_cannot_begin_is_done_by_who_waits_for_it(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()
+    with LateThreads() as late:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.get_tracer("tests").start_span("left").end()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    late.begin()
+    provider.shutdown()
+
+    assert [span.name for span in exporter.get_finished_spans()] == ["left"]
