@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import SimpleNamespace
@@ -33,12 +34,16 @@ def patient(monkeypatch):
     monkeypatch.setattr(demo, "_ARRIVAL_SECONDS", 60.0)
 
 
-@pytest.fixture(scope="module")
-def shown():
-    """What the command prints."""
+def said(**variables):
+    """What the command prints with more environment variables; it succeeds."""
     patiently = "demo._SECONDS = demo._ARRIVAL_SECONDS = 60.0"
     program = f"from hopline.cli import demo, main; {patiently}; raise SystemExit(main(['demo']))"
-    return programs.run([sys.executable, "-c", program], timeout=90).stdout
+    return programs.run([sys.executable, "-c", program], {**os.environ, **variables}, timeout=90).stdout
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return said()
 
 
 def trees(shown):
@@ -64,6 +69,14 @@ def test_the_demo_shows_each_trace_as_a_tree(shown):
         "└─ frontend CLIENT GET",
         *ORDER,
     ]
+
+
+def test_the_demo_needs_no_proxy_and_no_unicode(unused_port):
+    nowhere = f"http://127.0.0.1:{unused_port}"
+
+    shown = said(HTTP_PROXY=nowhere, http_proxy=nowhere, PYTHONIOENCODING="ascii")
+
+    assert "?? frontend SERVER GET /items" in shown
 
 
 def test_every_hop_has_an_id_that_ends_in_the_one_that_came_in(shown):
