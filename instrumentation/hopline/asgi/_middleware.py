@@ -37,6 +37,7 @@ class RequestContextMiddleware(ServerMiddleware):
             ``duration_histogram_boundaries``, the buckets of ``http.server.request.duration`` in seconds.
 
     Raises:
+        TypeError: if there is no argument of a name.
         ValueError: if an argument cannot be used.
 
     Example:

@@ -149,7 +149,10 @@ def _switch(name: str, arguments: Mapping[str, Any], variable: str, *, default: 
 
 def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[str] | None:
     if argument is not None:
-        return _any_of(_entries(argument))
+        try:
+            return _any_of(_entries(argument))
+        except TypeError:
+            raise ValueError(f"excluded_urls={argument!r} are no regular expressions, nor a text of them") from None
     general = read("OTEL_PYTHON_EXCLUDED_URLS", _patterns, None)
     return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
 

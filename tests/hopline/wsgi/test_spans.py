@@ -13,6 +13,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.trace import SpanKind, StatusCode
 
+from hopline import asgi, wsgi
 from tests.gateway import Gateway, field, hello
 
 DURATION = "http.server.request.duration"
@@ -365,3 +366,14 @@ def test_an_error_of_ours_leaves_the_application_as_it_is(wrap, caplog):
 
     assert gateway.serve() == b"hello"
     assert "the application goes on" in caplog.text
+
+
+@pytest.mark.parametrize("middleware", [asgi.RequestContextMiddleware, wsgi.RequestContextMiddleware])
+def test_an_argument_that_there_is_not_is_refused(middleware):
+    with pytest.raises(TypeError, match="no argument 'exclude_urls'"):
+        middleware(hello, exclude_urls="health")
+
+
+def test_urls_that_are_no_expressions_are_refused(wrap):
+    with pytest.raises(ValueError, match="excluded_urls="):
+        wrap(hello, excluded_urls=object())
