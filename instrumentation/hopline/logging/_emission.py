@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from logging import NOTSET, Handler, LogRecord
 from time import time_ns
@@ -12,7 +12,15 @@ from typing import Any
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
 from opentelemetry._logs import LogRecord as OtelLogRecord
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
 
 from hopline._errors import error_type_of
 from hopline._extras import FIELDS, STANDARD
@@ -25,6 +33,8 @@ from hopline.logging._values import plain, text, to_json, well_formed
 _ELSEWHERE = STANDARD.union(FIELDS)
 _SEVERITY_TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _PRIMITIVES = (bool, int, float, str)
+_, _TRACE_ID, _SPAN_ID, _SAMPLED, _ = FIELDS
+_NO_SPAN = set_span_in_context(INVALID_SPAN, Context())  # not an empty one, for which the SDK takes the current one
 
 # Whether a record is being emitted here: what OpenTelemetry logs meanwhile is not emitted in its turn.
 _emitting: ContextVar[bool] = ContextVar("hopline_emitting", default=False)
@@ -53,15 +63,17 @@ class OtelHandler(Handler):
         if _emitting.get() or get_current().get(_SUPPRESS):
             return
         token = _emitting.set(True)
-        guard(self._emit, stamped(record))
-        _emitting.reset(token)
+        try:
+            guard(self._emit, stamped(record))
+        finally:
+            _emitting.reset(token)
 
     def _emit(self, record: LogRecord) -> None:
         get_logger(record.name, logger_provider=self._provider).emit(
             OtelLogRecord(
                 timestamp=int(record.created * 1e9),
                 observed_timestamp=time_ns(),
-                context=get_current(),
+                context=_context_of(record),
                 severity_text=_SEVERITY_TEXTS.get(record.levelname, record.levelname),
                 severity_number=_severity(record.levelno),
                 body=_body(record),
@@ -70,12 +82,14 @@ class OtelHandler(Handler):
         )
 
     def _attributes(self, record: LogRecord) -> dict[str, Any]:
-        attributes = {
-            name: _attribute(value)
-            for name, value in _extras(record)
+        attributes: dict[str, Any] = {}
+        for name, value in record.__dict__.items():
+            if name in _ELSEWHERE or value is None:
+                continue
+            key = text(name)
             # Names with an underscore are private to who put them there, structlog for instance.
-            if not name.startswith("_")
-        }
+            if not key.startswith("_"):
+                attributes[key] = _attribute(value)
         request_id = record.__dict__.get("request_id")
         if request_id is not None:
             attributes["hopline.request_id"] = _attribute(request_id)
@@ -118,17 +132,27 @@ class Emission:
         wrapped(*args, **kwargs)
 
 
+def _context_of(record: LogRecord) -> Context:
+    """The context to emit ``record`` in: that of the span it was made in, which need not be current behind a queue."""
+    context, fields = get_current(), record.__dict__
+    try:
+        span_id = int(fields[_SPAN_ID], 16)
+        if span_id == get_current_span(context).get_span_context().span_id:
+            return context
+        if span_id == 0:
+            return _NO_SPAN
+        flags = TraceFlags(bool(fields.get(_SAMPLED)))
+        made_in = SpanContext(int(fields[_TRACE_ID], 16), span_id, is_remote=False, trace_flags=flags)
+    except (KeyError, TypeError, ValueError):
+        return context  # the application's own, whatever it means by them
+    return set_span_in_context(NonRecordingSpan(made_in), Context()) if made_in.is_valid else context
+
+
 def _severity(level: int) -> SeverityNumber:
     if level < 10:
         return SeverityNumber.UNSPECIFIED
     # Four numbers for each ten levels: 10 is DEBUG, 11 DEBUG2; 20 is INFO; up to 24, FATAL4.
     return SeverityNumber(min(level // 10 * 4 + 1 + min(level % 10, 3), 24))
-
-
-def _extras(record: LogRecord) -> Iterator[tuple[str, object]]:
-    for name, value in record.__dict__.items():
-        if name not in _ELSEWHERE and value is not None:
-            yield text(name), value
 
 
 def _body(record: LogRecord) -> Any:

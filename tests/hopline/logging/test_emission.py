@@ -1,5 +1,7 @@
 import json
 import logging
+import logging.handlers
+import queue
 
 import pytest
 from opentelemetry._logs import SeverityNumber
@@ -277,3 +279,66 @@ class TestHandler:
         logger.info("%d", "x")
 
         assert [record.body for record in emitted()] == ["%d"]
+
+    @pytest.mark.usefixtures("instrumented")
+    def test_behind_a_queue_a_record_belongs_to_the_span_that_it_was_made_in(
+        self, log, logger_provider, emitted, tracer
+    ):
+        records = queue.Queue()
+        log.addHandler(handler := logging.handlers.QueueHandler(records))
+        listener = logging.handlers.QueueListener(records, OtelHandler(logger_provider=logger_provider))
+
+        with tracer.start_as_current_span("span") as span:
+            log.info("hello")
+        log.removeHandler(handler)
+        listener.start()
+        listener.stop()
+
+        (record,), context = emitted(), span.get_span_context()
+        assert (record.trace_id, record.span_id) == (context.trace_id, context.span_id)
+        assert record.trace_flags.sampled
+
+    @pytest.mark.usefixtures("instrumented")
+    def test_behind_a_buffer_each_record_belongs_to_its_own_span(self, log, logger_provider, emitted, tracer):
+        target = OtelHandler(logger_provider=logger_provider)
+        log.addHandler(handler := logging.handlers.MemoryHandler(10, target=target))
+
+        with tracer.start_as_current_span("one") as one:
+            log.info("in one")
+        log.info("in none")
+        with tracer.start_as_current_span("other") as other:
+            log.error("in the other")
+        log.removeHandler(handler)
+
+        assert [(record.trace_id, record.span_id) for record in emitted()] == [
+            (one.get_span_context().trace_id, one.get_span_context().span_id),
+            (0, 0),
+            (other.get_span_context().trace_id, other.get_span_context().span_id),
+        ]
+
+    @pytest.mark.parametrize("ids", [("x", "y"), (17, 18), ("f" * 40, "f" * 40), ("0", "1")])
+    def test_ids_of_the_applications_own_that_are_none_leave_a_record_where_it_is(
+        self, ids, logger_provider, emitted, tracer
+    ):
+        extras = dict(zip(("otelTraceID", "otelSpanID"), ids, strict=True))
+        with tracer.start_as_current_span("span") as span:
+            OtelHandler(logger_provider=logger_provider).handle(logging.makeLogRecord({"levelno": 20, **extras}))
+
+        assert [record.span_id for record in emitted()] == [span.get_span_context().span_id]
+
+    def test_what_breaks_off_one_emission_does_not_stop_the_next(self, logger_provider, emitted):
+        class Stop(BaseException):
+            pass
+
+        class Stopping:
+            def __str__(self):
+                raise Stop
+
+        logger = logging.Logger("own")
+        logger.addHandler(OtelHandler(logger_provider=logger_provider))
+        with pytest.raises(Stop):
+            logger.info("hello", extra={"value": Stopping()})
+
+        logger.info("after it")
+
+        assert [record.body for record in emitted()] == ["after it"]
