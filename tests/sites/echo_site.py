@@ -8,4 +8,6 @@ def app(environ, start_response):
     connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
     while (said := connection.recv(100)) != b"bye":
         connection.sendall(said)
+    if environ["PATH_INFO"] == "/stop":
+        raise StopIteration
     return ALREADY_HANDLED

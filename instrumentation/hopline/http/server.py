@@ -126,6 +126,7 @@ class ServerCall:
         status: the status code of the response, once it has begun.
         route: the route that was taken, for instance ``/items/{id}``, if it becomes known.
         function: the fully-qualified name of the view that answers, if it becomes known.
+        is_connection: whether it is a connection that stays, such as a WebSocket: of that no duration is measured.
         ended: whether the call has ended; what is said of it later is not heard.
     """
 
@@ -139,6 +140,7 @@ class ServerCall:
         "_telemetry",
         "ended",
         "function",
+        "is_connection",
         "operation",
         "route",
         "serving",
@@ -160,6 +162,7 @@ class ServerCall:
         self.status: int | None = None
         self.route: str | None = None
         self.function: str | None = None
+        self.is_connection = self.operation.is_connection
         self.ended = False
 
     def tell(self, context: Context, raw: object) -> Context:
@@ -183,7 +186,7 @@ class ServerCall:
             attributes.update(config.request_headers.of_fields(request.fields()))
         self.span = span = telemetry.spans.start(self.operation.span_name, context, attributes, self._start)
         context = otel_context.set_value(CALL, self, set_span_in_context(span, context))
-        if not self.operation.is_connection:
+        if not self.is_connection:
             telemetry.active.add(self)
         if config.request_hook is not None:
             guard(config.request_hook, span, raw)
@@ -250,8 +253,8 @@ class ServerCall:
             if route is not None and getattr(span, "name", None) == operation.span_name:
                 span.update_name(f"{operation.span_name} {route}")
         span.end(self._start + duration)
-        if not self.operation.is_connection:
-            self._telemetry.active.discard(self)
+        self._telemetry.active.discard(self)
+        if not self.is_connection:
             self._telemetry.instruments.record(duration, told, otel_context.get_current())
 
     def _new_id(self) -> dict[str, str]:

@@ -16,6 +16,9 @@ Fields = list[tuple[str, str]] | tuple[tuple[str, str], ...]
 Write = Callable[[bytes], object]
 
 _FIELD = HEADER.lower()
+# What an application raises that has used the server's socket, for the server to send nothing and see no error in it:
+# Flask-Sock and Flask-SocketIO at the end of a WebSocket, for instance.
+_GOODBYES = (("gunicorn.socket", StopIteration), ("werkzeug.socket", ConnectionError))
 
 
 class Exchange:
@@ -74,18 +77,23 @@ class Exchange:
         if result is None or hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
             return Body(self, result)
         # No response but a sign to the server, which compares it: gunicorn's ALREADY_HANDLED, of an application that
-        # has answered on the socket itself.
+        # has taken the connection for itself.
+        self._call.is_connection = True
         self.abandon()
         return result
 
     def fail(self, error: BaseException) -> None:
         """End the call with what the application raised."""
+        if self._is_taken() and any(name in self._environ and isinstance(error, kind) for name, kind in _GOODBYES):
+            self.finish()
+            return
         guard(self._view)
         guard(self._call.fail, error, self._sent())
 
     def finish(self) -> None:
         """End the call, unless it has ended."""
         if not self._call.ended:
+            self._call.is_connection = self._call.is_connection or self._is_taken()
             guard(self._view)
             guard(self._call.finish, self._sent())
 
@@ -118,6 +126,10 @@ class Exchange:
         if self._environ.get("REQUEST_METHOD") == "HEAD":
             return 0  # what an application returns to it, the server does not send
         return None if self.length is None else self._written + self.length
+
+    def _is_taken(self) -> bool:
+        """Whether the application has taken the connection for itself, as for a WebSocket, rather than responded."""
+        return self._call.status is None and "HTTP_UPGRADE" in self._environ
 
     def _view(self) -> None:
         if self._call.route is None:

@@ -238,15 +238,6 @@ def test_what_is_no_response_raises_what_it_raises_without_us(wrap, telemetry):
     assert telemetry.span.attributes["error.type"] == "TypeError"
 
 
-def test_what_only_the_server_understands_reaches_it_as_it_is(wrap, telemetry):
-    already_handled = object()
-
-    gateway = Gateway(wrap(lambda environ, start_response: already_handled)).call()
-
-    assert gateway.result is already_handled
-    assert telemetry.span.status.status_code is StatusCode.UNSET
-
-
 def test_a_sequence_of_the_old_kind_is_a_response(wrap, telemetry):
     class Old:
         def __getitem__(self, index):

@@ -103,10 +103,11 @@ def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
     assert ids_logged_of_an_exception(SERVERS[server], logger) == {"abc"}
 
 
-def echoed_and_rest(port):
+def echoed_and_rest(port, path):
     """What a connection says back that the application takes for itself, and what comes after its end."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, connection.makefile("rb") as said:
-        connection.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+        head = f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n"
+        connection.sendall(head.encode())
         while said.readline() != b"\r\n":
             pass
         connection.sendall(b"ping")
@@ -115,12 +116,13 @@ def echoed_and_rest(port):
         return echoed, said.read()
 
 
-def test_an_application_that_takes_the_connection_for_itself_has_it_for_itself():
+@pytest.mark.parametrize(("worker", "path"), [("gevent", "/handled"), ("gthread", "/stop")])
+def test_an_application_that_takes_the_connection_for_itself_has_it_for_itself(worker, path):
     port = free_port()
-    command = ["-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", "gevent", "tests.sites.echo_site:app"]
+    command = ["-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", worker, "tests.sites.echo_site:app"]
 
     with Collector() as collector, Program(instrumented(*command), environment(collector.endpoint), port):
-        answer = echoed_and_rest(port)
+        answer = echoed_and_rest(port, path)
         (span,) = collector.wait_for(1)
 
     assert answer == (b"ping", b"")
