@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from logging import getLogger
-from threading import Thread
 from time import monotonic
 
 from hopline._guard import guard
@@ -38,7 +38,8 @@ def flush(providers: Mapping[str, object], seconds: float) -> None:
         )
 
 
-def _begin(force_flush: Callable[[int], object], seconds: float) -> Thread:
-    thread = Thread(target=guard, args=(force_flush, int(seconds * 1000)), name="hopline flush", daemon=True)
+def _begin(force_flush: Callable[[int], object], seconds: float) -> threading.Thread:
+    # Of what is in `threading` now: gevent, which may have patched it since, cannot wait for another one.
+    thread = threading.Thread(target=guard, args=(force_flush, int(seconds * 1000)), name="hopline flush", daemon=True)
     Context().run(thread.start)
     return thread

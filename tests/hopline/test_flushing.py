@@ -1,3 +1,4 @@
+from importlib.util import find_spec
 from threading import Event
 
 import pytest
@@ -89,3 +90,30 @@ def test_one_that_takes_too_long_is_left_behind_where_threads_are_greenlets(run_
     )
 
     assert said == "left\n"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    ["from gevent import monkey; monkey.patch_all()", "import eventlet; eventlet.monkey_patch()"],
+    ids=["gevent", "eventlet"],
+)
+def test_its_threads_can_be_waited_for_where_they_are_patched_later(patch, run_python):
+    if "eventlet" in patch and find_spec("eventlet") is None:
+        pytest.skip("eventlet is not installed: not for this Python")
+    said = run_python(
+        f"""
+        import logging, sys, warnings
+        warnings.simplefilter("ignore")  # eventlet says that it is deprecated
+        logging.basicConfig(stream=sys.stdout)
+        from hopline._flushing import flush
+        {patch}
+
+        class Provider:
+            def force_flush(self, timeout_millis):
+                print("flushed")
+
+        flush({{"spans": Provider()}}, 5)
+        """
+    )
+
+    assert said == "flushed\n"
