@@ -1,12 +1,13 @@
-"""Which route and which view answer a request, as web frameworks leave it behind; none of them is imported for it.
+"""Which route and which view answer a request, as web frameworks find them; none of them is imported for it.
 
-Flask and Bottle leave it in the request's ``environ``. Django, Starlette and FastAPI do not, or only in part: patches
-note it in the ``environ`` or ``scope`` when they have found the route.
+Bottle leaves it in the request's ``environ``. Django, Flask, Starlette and FastAPI do not, or only in part, or take it
+away too early: patches note it when they have found the route.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from hopline._guard import guard
 from hopline._locks import lasting_lock
 from hopline._patch import Patch
 
-_DJANGO_MATCH = "hopline.django.match"
-_STARLETTE_ROUTES = "hopline.starlette.routes"
+NOTES = "hopline.frameworks"
+"""Where a request's :class:`Notes` are kept, in its ``environ`` or ``scope``."""
 
 
 class View(NamedTuple):
@@ -30,6 +31,28 @@ class View(NamedTuple):
 UNKNOWN = View(None, None)
 
 
+class Notes:
+    """What the frameworks have found for one request. The copies that a middleware makes of its ``scope`` share it.
+
+    Attributes:
+        root: what the path began with, as the framework saw it: its ``SCRIPT_NAME`` or ``root_path``.
+        rule: Flask's rule.
+        match: Django's match.
+        routes: Starlette's and FastAPI's mounts, and the route within them.
+    """
+
+    __slots__ = ("match", "root", "routes", "rule")
+
+    def __init__(self) -> None:
+        self.root: str | None = None
+        self.rule: Any = None
+        self.match: Any = None
+        self.routes: tuple[Any, ...] = ()
+
+
+_NOTHING = Notes()
+
+
 class Following:
     """The patches of the frameworks that do not leave it behind by themselves; on while anybody follows."""
 
@@ -38,6 +61,8 @@ class Following:
         self._changing = lasting_lock()
         self._patches = (
             Patch("django.core.handlers.base", "BaseHandler.resolve_request", _resolve_request),
+            Patch("flask.app", "Flask.full_dispatch_request", _dispatch_request),
+            Patch("fastapi.routing", "APIRoute.handle", _handle_route),
             Patch("starlette.routing", "Route.handle", _handle_route),
             Patch("starlette.routing", "WebSocketRoute.handle", _handle_route),
             Patch("starlette.routing", "Mount.handle", _handle_route),
@@ -61,14 +86,13 @@ class Following:
 
 def view_of_environ(environ: Mapping[str, Any]) -> View:
     """The view that a WSGI framework has found for the request; the route begins with ``SCRIPT_NAME``."""
-    root = environ.get("SCRIPT_NAME", "")
-    if (match := environ.get(_DJANGO_MATCH)) is not None:
-        return _django(match, root)
-    if (request := environ.get("werkzeug.request")) is not None:
-        rule = getattr(request, "url_rule", None)
-        return UNKNOWN if rule is None else View(f"{root}{rule.rule}", rule.endpoint)
+    notes = environ.get(NOTES, _NOTHING)
+    if notes.match is not None:
+        return _django(notes.match, notes.root)
+    if notes.rule is not None:
+        return View(f"{notes.root}{notes.rule.rule}", notes.rule.endpoint)
     if (route := environ.get("bottle.route")) is not None:
-        return View(f"{root}{route.rule}", _name_of(route.callback))
+        return View(f"{environ.get('SCRIPT_NAME', '')}{route.rule}", _name_of(route.callback))
     return UNKNOWN
 
 
@@ -77,24 +101,18 @@ def view_of_scope(scope: Mapping[str, Any], root: str) -> View:
 
     Args:
         scope: the request's.
-        root: its ``root_path`` when it came in; mounted applications change it.
+        root: its ``root_path`` when it came in; a middleware that passes a copy on may have given that another one.
     """
-    if (match := scope.get(_DJANGO_MATCH)) is not None:
-        return _django(match, root + "".join(mount.path for mount in scope.get(_STARLETTE_ROUTES, ())))
-    path = _starlette_path(scope)
-    return UNKNOWN if path is None else View(f"{root}{path}", _name_of(scope.get("endpoint")))
-
-
-def _starlette_path(scope: Mapping[str, Any]) -> str | None:
-    routes = scope.get(_STARLETTE_ROUTES, ())
-    # A route of a FastAPI router that is included in another: the whole path is here, and its own part in the route.
-    included = scope.get("fastapi", {}).get("effective_route_context")
-    if included is not None and included.original_route is scope.get("route"):
-        return f"{''.join(mount.path for mount in routes)}{included.path_format}"
-    if not routes:
-        return None
-    *mounts, last = routes
-    return f"{''.join(mount.path for mount in mounts)}{last.path_format}"
+    notes = scope.get(NOTES, _NOTHING)
+    if notes.root and f"{scope['path']}/".startswith(f"{notes.root}/"):
+        root = notes.root
+    if notes.match is not None:
+        return _django(notes.match, root + "".join(mount.path for mount in notes.routes))
+    if not notes.routes:
+        return UNKNOWN
+    *mounts, last = notes.routes
+    endpoint = getattr(last, "endpoint", None) or getattr(last, "app", None)
+    return View(f"{root}{''.join(mount.path for mount in mounts)}{last.path_format}", _name_of(endpoint))
 
 
 def _django(match: Any, root: str) -> View:
@@ -118,8 +136,30 @@ def _resolve_request(wrapped: Callable[..., Any], handler: Any, args: Any, kwarg
 
 
 def _note_django(match: Any, request: Any) -> None:
-    raw: MutableMapping[str, Any] = getattr(request, "scope", None) or request.META
-    raw[_DJANGO_MATCH] = match
+    scope = getattr(request, "scope", None)
+    notes = (request.META if scope is None else scope).get(NOTES)
+    if notes is None:
+        return
+    notes.match = match
+    if scope is None:
+        notes.root = request.META.get("SCRIPT_NAME", "")
+    else:
+        _note_root(notes, scope)
+
+
+def _dispatch_request(wrapped: Callable[..., Any], _app: Any, args: Any, kwargs: Any) -> Any:
+    # Before it is dispatched: when the view has raised, or has served a WebSocket, Flask has forgotten the request.
+    guard(_note_flask)
+    return wrapped(*args, **kwargs)
+
+
+def _note_flask() -> None:
+    request = sys.modules["flask"].request._get_current_object()  # not by its proxy, attribute for attribute
+    environ = request.environ
+    notes = environ.get(NOTES)
+    if notes is not None:
+        notes.rule = request.url_rule
+        notes.root = environ.get("SCRIPT_NAME", "")
 
 
 def _handle_route(wrapped: Callable[..., Any], route: Any, args: Any, kwargs: Any) -> Any:
@@ -127,8 +167,21 @@ def _handle_route(wrapped: Callable[..., Any], route: Any, args: Any, kwargs: An
     return wrapped(*args, **kwargs)
 
 
-def _note_route(route: Any, scope: MutableMapping[str, Any], *_: Any, **__: Any) -> None:
-    scope[_STARLETTE_ROUTES] = (*scope.get(_STARLETTE_ROUTES, ()), route)
+def _note_route(route: Any, scope: Mapping[str, Any], *_: Any, **__: Any) -> None:
+    notes = scope.get(NOTES)
+    # FastAPI's method calls Starlette's, as a rule.
+    if notes is None or (notes.routes and notes.routes[-1] is route):
+        return
+    # A route of a FastAPI router that is included in another has its own part of the path; the whole is here.
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    notes.routes += (route if included is None or included.original_route is not route else included,)
+    _note_root(notes, scope)
+
+
+def _note_root(notes: Notes, scope: Mapping[str, Any]) -> None:
+    if notes.root is None:
+        # Starlette's mounts change the root_path, and keep what it was.
+        notes.root = scope.get("app_root_path", scope.get("root_path")) or ""
 
 
 following = Following()

@@ -30,6 +30,7 @@ from hopline._guard import guard
 from hopline._serving import Serving
 from hopline._version import __version__
 from hopline.context import current
+from hopline.frameworks import NOTES, Notes
 from hopline.http import access_log
 from hopline.http.attributes import REQUEST_ID, SCHEMA_URL
 from hopline.http.config import HttpConfig
@@ -104,6 +105,7 @@ class ServerTelemetry:
         if call_of(raw) is not None or (around and _is_left_alone(around)):
             return None
         raw[CALL] = call = ServerCall(self, request)
+        raw[NOTES] = Notes()
         if around and _has_server_span(around):
             # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
             context = self._extraction.request_id(request, self._getter, around)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 
 import pytest
+from fastapi import FastAPI
 from websockets.sync.client import connect
 
 from tests.asgi_gateway import AsgiGateway
@@ -24,7 +25,7 @@ def app():
     return asgi_frameworks_site.make_app()
 
 
-@pytest.mark.parametrize(
+each_view = pytest.mark.parametrize(
     ("path", "route", "function"),
     [
         ("/items/17", "/items/{number}", "asgi_frameworks_site.item"),
@@ -33,6 +34,9 @@ def app():
         ("/django/items/17/", "/django/items/<int:number>/", "django_site.item"),
     ],
 )
+
+
+@each_view
 def test_the_route_names_the_span_and_the_view_is_told(wrap, telemetry, app, path, route, function):
     gateway = AsgiGateway(wrap(app), path=path, raw_path=path.encode())
     gateway.leaves = False
@@ -49,6 +53,36 @@ def test_the_root_path_of_the_server_is_part_of_the_route(wrap, telemetry, app):
     AsgiGateway(wrap(app), path="/root/items/17", root_path="/root").serve()
 
     assert telemetry.span.attributes["http.route"] == "/root/items/{number}"
+
+
+@each_view
+def test_a_route_is_known_behind_a_middleware_that_copies_the_scope(wrap, telemetry, app, path, route, function):
+    async def copying(scope, receive, send):
+        await app({**scope}, receive, send)
+
+    AsgiGateway(wrap(copying), path=path).serve()
+
+    assert telemetry.span.attributes["http.route"] == route
+    assert telemetry.span.attributes["code.function.name"].endswith(function)
+
+
+@each_view
+def test_a_root_path_that_a_middleware_has_found_is_part_of_the_route(wrap, telemetry, app, path, route, function):
+    async def dispatching(scope, receive, send):
+        await app({**scope, "root_path": "/site"}, receive, send)  # as hypercorn's own does
+
+    AsgiGateway(wrap(dispatching), path=f"/site{path}").serve()
+
+    assert telemetry.span.attributes["http.route"] == f"/site{route}"
+
+
+def test_a_root_path_that_the_path_does_not_begin_with_is_no_part_of_the_route(wrap, telemetry, app):
+    async def told(scope, receive, send):
+        await app({**scope, "root_path": "/item"}, receive, send)  # as FastAPI's own, which a proxy has taken away
+
+    AsgiGateway(wrap(told), path="/items/17").serve()
+
+    assert telemetry.span.name == "GET /items/{number}"
 
 
 def test_a_path_without_a_route_stays_unnamed(wrap, telemetry, app):
@@ -150,8 +184,6 @@ def test_each_request_is_measured_once(seen):
 
 
 def test_fastapis_own_telemetry_makes_no_second_server_span_where_it_is_configured(wrap, telemetry):
-    from fastapi import FastAPI
-
     try:
         site = FastAPI(telemetry={"tracer_provider": telemetry.tracer_provider})
     except TypeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from flask import Flask
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 
 from hopline.wsgi import RequestContextMiddleware
@@ -59,6 +60,54 @@ def test_a_view_that_raises_keeps_its_route(wrap, telemetry, app, caplog):
 
     assert telemetry.span.name == "GET /django/boom"
     assert telemetry.span.attributes["error.type"] == "500"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_flask_view_whose_exception_leaves_flask_keeps_its_route(wrap, telemetry, error):
+    site = Flask("site")
+    site.testing = True
+
+    @site.get("/items/<int:number>")
+    def item(number):
+        raise error
+
+    with pytest.raises(error):
+        Gateway(wrap(site.wsgi_app), path="/items/17").serve()
+
+    assert telemetry.span.name == "GET /items/<int:number>"
+    assert telemetry.span.attributes["code.function.name"] == "item"
+
+
+def test_a_websocket_of_flasks_keeps_its_route(wrap, telemetry):
+    site = Flask("site")
+
+    @site.get("/chat/<room>")
+    def chat(room):
+        # As Flask-Sock ends it.
+        class Response(site.response_class):
+            def __call__(self, *arguments):
+                raise StopIteration
+
+        return Response()
+
+    environ = {"gunicorn.socket": "its socket", "HTTP_UPGRADE": "websocket"}
+    with pytest.raises(StopIteration):
+        Gateway(wrap(site.wsgi_app), path="/chat/one", **environ).serve()
+
+    assert telemetry.span.name == "GET /chat/<room>"
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [("/flask/items/17", "/flask/items/<int:number>"), ("/django/items/17/", "/django/items/<int:number>/")],
+)
+def test_a_route_is_known_behind_a_middleware_that_copies_the_environ(wrap, telemetry, app, path, route):
+    def copying(environ, start_response):
+        return app(dict(environ), start_response)
+
+    Gateway(wrap(copying), path=path).serve()
+
+    assert telemetry.span.attributes["http.route"] == route
 
 
 @pytest.fixture(scope="module")
