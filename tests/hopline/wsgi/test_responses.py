@@ -82,6 +82,22 @@ def test_an_exception_whose_message_cannot_be_had_is_told_by_its_name(wrap, tele
     assert [point.value for point in telemetry.points("http.server.active_requests")] in ([], [0])
 
 
+def test_an_exception_is_told_without_the_secrets_that_it_and_what_it_came_of_quote(wrap, telemetry):
+    def app(environ, start_response):
+        try:
+            raise Boom("https://user:PASSWORD@bucket/")
+        except Boom as error:
+            raise Boom("https://bucket/?X-Amz-Signature=SECRET") from error
+
+    with pytest.raises(Boom):
+        Gateway(wrap(app)).serve()
+
+    (event,) = telemetry.span.events
+    assert event.attributes["exception.message"] == "https://bucket/?X-Amz-Signature=REDACTED"
+    assert "Boom: https://REDACTED:REDACTED@bucket/" in event.attributes["exception.stacktrace"]
+    assert not any(secret in event.attributes["exception.stacktrace"] for secret in ("PASSWORD", "SECRET"))
+
+
 def test_a_base_exception_ends_the_span_without_claiming_an_answer(wrap, telemetry):
     def app(environ, start_response):
         raise SystemExit(1)
