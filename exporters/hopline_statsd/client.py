@@ -17,6 +17,7 @@ from hopline_statsd.values import DURATION, finite
 Tags = Mapping[str, object]
 
 _MAX_TEMPLATES = 8192
+_PLAIN = frozenset((str, int))  # whose text is what `str` makes of them
 
 
 class _Templates:
@@ -38,6 +39,7 @@ class _Templates:
         self._dialect = dialect
         self._line_type = line_type
         self._tagged: dict[object, bytes] = {}
+        self._with_other_types: set[str] = set()
 
     def named(self, name: str) -> bytes:
         """Return the template for a name."""
@@ -50,21 +52,31 @@ class _Templates:
 
     def tagged(self, name: str, tags: Tags) -> bytes:
         """Return the template for a name and tags."""
-        key = (name, tuple(tags.items()))
+        if name in self._with_other_types:
+            return self._written(name, tags)
         try:
-            template = self._tagged.get(key)
+            template = self._tagged.get((name, *tags, *tags.values()))
         except TypeError:  # a list, say, which is no key
-            return self._make(name, tags)
+            template = None
+        return self._written(name, tags) if template is None else template
+
+    def _written(self, name: str, tags: Tags) -> bytes:
+        """Return the template for the texts of tags: `True`, `1` and `1.0` have three, and are one key."""
+        texts = [str(value) if type(value) in _PLAIN else text_of(value) for value in tags.values()]
+        key = (name, *tags, *texts)
+        template = self._tagged.get(key)
         if template is None:
             if len(self._tagged) >= _MAX_TEMPLATES:
                 self._tagged.clear()
-            template = self._tagged[key] = self._make(name, tags)
+                self._with_other_types.clear()
+            if texts != [*tags.values()]:
+                self._with_other_types.add(name)
+            template = self._tagged[key] = self._make(name, dict(zip(tags, texts, strict=True)))
         return template
 
-    def _make(self, name: str, tags: Tags) -> bytes:
+    def _make(self, name: str, texts: Mapping[str, str]) -> bytes:
         dialect, (type_, conversion, rate) = self._dialect, self._line_type
         whole = self._prefix + (dotted(name) or segment(name))
-        texts = {key: text_of(value) for key, value in tags.items()}
         if not dialect.has_tags:
             whole = ".".join([whole, *(segment(text) for text in texts.values())])
             return dialect.template(whole, type_, conversion, rate=rate)

@@ -33,6 +33,11 @@ def _lower(value: object) -> str:
     return str(value).lower()
 
 
+def _code(value: object) -> str:
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if is_whole else text_of(value)  # type: ignore[call-overload]
+
+
 def _last_part(value: object) -> str:
     return str(value).rpartition(".")[2]
 
@@ -45,12 +50,14 @@ class Source:
         attribute: The attribute's name.
         read: Makes the text of the attribute's value; an empty one counts as absent.
         is_long: Whether many different values read the same, as the URLs of one host do. Such an attribute
-            is looked at only where no other source is there, and what is cached is what was read.
+            is looked at only where no other source has a text, and what is cached is what was read.
+        is_code: Whether equal numbers read the same, whatever their types.
     """
 
     attribute: str
     read: Callable[[object], str] = text_of
     is_long: bool = False
+    is_code: bool = False
 
 
 DERIVED: Mapping[str, tuple[Source, ...]] = {
@@ -63,8 +70,8 @@ DERIVED: Mapping[str, tuple[Source, ...]] = {
     ),
     "method": (Source("http.request.method"), Source("http.method")),
     "status": (
-        Source("http.response.status_code"),
-        Source("http.status_code"),
+        Source("http.response.status_code", _code, is_code=True),
+        Source("http.status_code", _code, is_code=True),
         Source("error.type", _last_part),
         Source("hopline.outcome"),
     ),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from operator import itemgetter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,10 +11,11 @@ from opentelemetry.trace import SpanKind
 
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.config import StatsdConfig
-from hopline_statsd.fields import Attributes, Field, Scope
+from hopline_statsd.fields import Attributes, Scope
 from hopline_statsd.lines import MAX_VALUE
 from hopline_statsd.namer import LineType, Name, Namer
-from hopline_statsd.rules import TIMER, Rule, condition_fields
+from hopline_statsd.rules import TIMER, Rule
+from hopline_statsd.shapes import Shape
 from hopline_statsd.stats import INVALID, Tally
 from hopline_statsd.values import Reader, conversion_for, reader_for
 
@@ -26,8 +26,6 @@ _NS_PER_MS = 1e6
 
 Flat = tuple[Any, ...] | list[Any]
 """Templates and values by turns, as `Sender.entries` takes them."""
-
-_Named = tuple[Rule, Name]
 
 
 class Emitter(NamedTuple):
@@ -46,19 +44,6 @@ class Emitter(NamedTuple):
 
 Plan = bytes | tuple[Emitter, ...]
 """The lines of a span. Mostly it is one, of the duration, never left out: then it is that line's template."""
-
-
-class _Shape:
-    """Spans whose attributes have the same names, and the plans for those that the rules tell apart."""
-
-    __slots__ = ("getter", "plans", "reads", "rules")
-
-    def __init__(self, rules: tuple[_Named, ...], attributes: Attributes) -> None:
-        fields = [field for rule, name in rules for field in (*name.fields, *condition_fields(rule.when))]
-        short, self.reads = _told_apart_by(fields, attributes)
-        self.rules = rules
-        self.getter: Callable[[Any], Any] = itemgetter(*short) if short else _nothing
-        self.plans: dict[Any, Plan] = {}
 
 
 class SpanNames:
@@ -82,7 +67,7 @@ class SpanNames:
             id(kind): tuple(pair for pair in named if not pair[0].kinds or kind.name.lower() in pair[0].kinds)
             for kind in SpanKind
         }
-        self._shapes: dict[int, dict[tuple[str, ...], _Shape]] = {
+        self._shapes: dict[int, dict[tuple[str, ...], Shape[Plan]]] = {
             kind: {} for kind, rules in self._rules.items() if rules
         }
         self._cached_plans = 0
@@ -101,7 +86,7 @@ class SpanNames:
         Returns:
             Templates and values by turns; empty where no rule holds.
         """
-        kind = id(span.kind)
+        kind = id(span._kind)
         shapes = self._shapes.get(kind)
         if shapes is None:
             return ()
@@ -112,7 +97,7 @@ class SpanNames:
             key = (key, tuple([read(span, attributes) for read in shape.reads]))
         plan = shape.plans.get(key)
         if plan is None:
-            plan = self._add_plan(shape, key, span, attributes)
+            plan = self._rarer_plan(shapes, shape, span, attributes)
         duration = (span._end_time - span._start_time) / _NS_PER_MS  # type: ignore[operator]
         if not 0.0 <= duration <= MAX_VALUE:
             if duration > MAX_VALUE:
@@ -133,13 +118,24 @@ class SpanNames:
                 entries += (template, value)
         return entries
 
-    def _add_shape(self, kind: int, attributes: Attributes) -> _Shape:
+    def _add_shape(self, kind: int, attributes: Attributes) -> Shape[Plan]:
         shapes = self._shapes[kind]
         if len(shapes) >= _MAX_SHAPES:
             shapes.clear()
-        return shapes.setdefault(tuple(attributes), _Shape(self._rules[kind], attributes))
+        return shapes.setdefault(tuple(attributes), Shape(self._rules[kind], attributes))
 
-    def _add_plan(self, shape: _Shape, key: object, span: ReadableSpan, attributes: Attributes) -> Plan:
+    def _rarer_plan(
+        self, shapes: dict[tuple[str, ...], Shape[Plan]], shape: Shape[Plan], span: ReadableSpan, attributes: Attributes
+    ) -> Plan:
+        """Find or make the plan of a span whose attributes do not say at once which it is."""
+        better = shape.for_types_of(attributes)
+        if better is not shape:
+            shapes[tuple(attributes)] = better
+        key = better.key(span, attributes)
+        plan = better.plans.get(key)
+        return self._add_plan(better, key, span, attributes) if plan is None else plan
+
+    def _add_plan(self, shape: Shape[Plan], key: object, span: ReadableSpan, attributes: Attributes) -> Plan:
         self._cached_plans += 1
         if self._cached_plans > _MAX_PLANS:
             self._cached_plans = 1
@@ -169,37 +165,3 @@ def attributes_of(span: ReadableSpan) -> Attributes:
         return span._attributes._dict  # type: ignore[union-attr, no-any-return]
     except AttributeError:
         return dict(span.attributes or {})
-
-
-_Read = Callable[[ReadableSpan, Attributes], str]
-
-
-def _told_apart_by(fields: list[Field], attributes: Attributes) -> tuple[list[str], list[_Read]]:
-    """Find what a plan depends on, for spans that have these attributes.
-
-    Returns:
-        The attributes whose values it depends on, and functions that read whatever else it depends on.
-    """
-    short: dict[str, None] = {}
-    reads: dict[object, _Read] = {}
-    for field in fields:
-        reads.update({read: _of_span(read) for read in field.of_span})
-        present = [source for source in field.sources if source.attribute in attributes]
-        plain = [source.attribute for source in present if not source.is_long]
-        if plain:
-            short.update(dict.fromkeys(plain))
-        else:
-            reads.update({source: _of_attribute(source.attribute, source.read) for source in present})
-    return list(short), list(reads.values())
-
-
-def _of_span(read: Callable[[ReadableSpan], str]) -> _Read:
-    return lambda span, attributes: read(span)
-
-
-def _of_attribute(attribute: str, read: Callable[[object], str]) -> _Read:
-    return lambda span, attributes: read(attributes[attribute])
-
-
-def _nothing(attributes: Attributes) -> None:
-    return None

@@ -73,7 +73,7 @@ class StatsdSpanProcessor(SpanProcessor):
             if not (self._takes_all or span.context.trace_flags.sampled):
                 return
             resource, names = self._current
-            if span.resource is not resource:
+            if span._resource is not resource:
                 names = self._names_for(span.resource)[1]
             lines = names.lines(span)
             if lines:

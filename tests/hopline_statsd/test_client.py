@@ -244,6 +244,17 @@ def test_a_tag_may_have_several_values(make_client, listener):
     assert sent(client, listener, 2) == ["my.prefix.a.1-true:1.000|ms", "my.prefix.a.1-true:1|c"]
 
 
+def test_equal_values_of_several_types_are_several_tags(make_client, listener):
+    client = make_client(dialect="dogstatsd")
+    values = [True, 1, 1.0, "1.0", (1, True), (True, 1), "x"]
+
+    for value in (*values, *values):
+        client.increment("a", tags={"b": value})
+
+    written = [line.rpartition(":")[2] for line in sent(client, listener, 14)]
+    assert written == ["true", "1", "1.0", "1.0", "1-true", "true-1", "x"] * 2
+
+
 def test_names_need_no_prefix(make_client, listener):
     client = make_client(prefix=None)
 

@@ -1,6 +1,7 @@
 import pytest
 from opentelemetry.trace import SpanKind
 
+from hopline_statsd.rules import Naming, Rule, RuleSet
 from tests.hopline_statsd.spans import CALL, end_span, lines_of
 
 
@@ -82,6 +83,71 @@ def test_hosts_are_told_apart_where_only_the_url_names_them(make_processor, list
 
     names = [line.split(".")[3] for line in lines_of(processor, listener, 3)]
     assert names == ["one-example", "two-example", "one-example"]
+
+
+def test_hosts_are_told_apart_where_the_address_beside_the_url_is_empty(make_processor, listener):
+    processor = make_processor()
+
+    for host in ("one", "two", "one"):
+        attributes = {"http.method": "GET", "server.address": "", "url.full": f"http://{host}.example/{host}"}
+        end_span(processor, attributes)
+
+    names = [line.split(".")[3] for line in lines_of(processor, listener, 3)]
+    assert names == ["one-example", "two-example", "one-example"]
+
+
+def test_hosts_are_told_apart_where_the_url_is_asked_before_another_attribute(make_processor, listener):
+    processor = make_processor(rules=RuleSet((Rule("r", Naming("to.{host,peer}")),)))
+
+    for host in ("one", "two", "one"):
+        end_span(processor, {"url.full": f"http://{host}/", "peer": "somebody"})
+
+    assert [line.split(":")[0] for line in lines_of(processor, listener, 3)] == [
+        "my.prefix.to.one",
+        "my.prefix.to.two",
+        "my.prefix.to.one",
+    ]
+
+
+@pytest.mark.parametrize("first", ["text", 1, True])
+def test_equal_values_of_several_types_are_told_apart_whatever_came_first(make_processor, listener, first):
+    processor = make_processor(rules=RuleSet((Rule("r", Naming("v.{v}"), type="c"),)))
+    values = [1, True, 1.0, (1, 0), (True, False), "text"]
+
+    for value in (first, *values, *values):
+        end_span(processor, {"v": value})
+
+    written = [line.split(":")[0].rpartition(".")[2] for line in lines_of(processor, listener, 13)]
+    assert written[1:] == ["1", "true", "1-0", "1-0", "true-false", "text"] * 2
+
+
+def test_a_condition_that_is_true_does_not_hold_for_one(make_processor, listener):
+    processor = make_processor(rules=RuleSet((Rule("r", Naming("v"), when={"v": True}, type="c"),)))
+
+    for value in (True, 1, True, 1.0):
+        end_span(processor, {"v": value})
+
+    assert lines_of(processor, listener, 2) == ["my.prefix.v:1|c", "my.prefix.v:1|c"]
+
+
+def test_several_attributes_may_be_numbers(make_processor, listener):
+    processor = make_processor(rules=RuleSet((Rule("r", Naming("v.{v}.{w}"), type="c"),)))
+    pairs = [(1, 0), (True, False), (1, False), (True, 0)]
+
+    for v, w in (*pairs, *pairs):
+        end_span(processor, {"v": v, "w": w})
+
+    written = [line.split(":")[0].removeprefix("my.prefix.v.") for line in lines_of(processor, listener, 8)]
+    assert written == ["1.0", "true.false", "1.false", "true.0"] * 2
+
+
+@pytest.mark.parametrize("status", [200, 200.0, "200"])
+def test_a_status_is_one_whatever_its_type(make_processor, listener, status):
+    processor = make_processor()
+
+    end_span(processor, {**CALL, "http.response.status_code": status})
+
+    assert lines_of(processor, listener, 1) == ["my.prefix.requests.somehost-com.POST.200:12.500|ms"]
 
 
 def test_a_new_connection_is_counted(make_processor, listener):
