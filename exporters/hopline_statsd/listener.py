@@ -257,22 +257,29 @@ class _Stream:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the lines that arrive, until interrupted."""
+    """Print the lines that arrive, until interrupted or nobody reads them any more."""
     parser = argparse.ArgumentParser(description="Print the statsd lines that arrive.")
     parser.add_argument("--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     options = parser.parse_args(arguments)
 
+    nobody_reads = threading.Event()
+
     def show(sample: Sample) -> None:
         tags = "".join(f" {key}={value}" for key, value in sample.tags.items())
-        print(f"{sample.name} {sample.value} {sample.type}{tags}", flush=True)  # noqa: T201  its purpose
+        try:
+            print(f"{sample.name} {sample.value} {sample.type}{tags}", flush=True)  # noqa: T201  its purpose
+        except BrokenPipeError:
+            nobody_reads.set()
 
     with (
         StatsdListener(f"udp://{options.host}:{options.port}", show) as listener,
         contextlib.suppress(KeyboardInterrupt),
     ):
         print(f"listening on {listener.endpoint}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
-        threading.Event().wait()
+        nobody_reads.wait()
+    if nobody_reads.is_set():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
 
 
 if __name__ == "__main__":

@@ -167,23 +167,38 @@ def test_the_listener_keeps_to_its_bound_of_series(monkeypatch, listener):
     assert [summary.name for summary in listener.summaries()] == ["a", "b"]
 
 
-def test_as_a_program_it_prints_what_arrives():
-    program = subprocess.Popen(
+@pytest.fixture
+def program():
+    started = subprocess.Popen(
         [sys.executable, "-m", "hopline_statsd.listener", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        port = int(program.stderr.readline().rpartition(":")[2])
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"a:1.5|ms|#x:y", ("127.0.0.1", port))
-        line = program.stdout.readline()
-        program.send_signal(signal.SIGINT)
-        program.communicate(timeout=30)
-    finally:
-        program.kill()
-        program.wait()
+    with started:
+        yield started
+        started.kill()
+
+
+def test_as_a_program_it_prints_what_arrives(program):
+    address = ("127.0.0.1", int(program.stderr.readline().rpartition(":")[2]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"a:1.5|ms|#x:y", address)
+    line = program.stdout.readline()
+    program.send_signal(signal.SIGINT)
+    program.communicate(timeout=30)
 
     assert line == "a 1.5 ms x=y\n"
     assert program.returncode == 0
+
+
+def test_as_a_program_it_ends_without_a_word_when_nobody_reads_it_any_more(program):
+    address = ("127.0.0.1", int(program.stderr.readline().rpartition(":")[2]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"a:1|c", address)
+        program.stdout.readline()
+        program.stdout.close()
+        sender.sendto(b"b:1|c\nc:1|c", address)
+
+    assert program.wait(timeout=30) == 0
+    assert program.stderr.read() == ""
