@@ -356,7 +356,7 @@ def test_what_the_handler_of_a_signal_raises_goes_through(make_processor):
         """A span that is looked at just when the signal comes."""
 
         @property
-        def resource(self):
+        def _resource(self):
             signal.raise_signal(signal.SIGUSR1)
 
     processor = make_processor()
