@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import logging
 import platform
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from os import environ
-from urllib.parse import urlsplit
 
-from opentelemetry import propagate
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
-from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
-from hopline_statsd.config import StatsdConfig
-from hopline_statsd.endpoint import Endpoint
+from hopline.cli.doctor_exporters import exporters, propagated
 
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
 _LOADED_ONCE = ("opentelemetry_distro", "opentelemetry_configurator")
-_CONNECT_SECONDS = 1.0
 
 
 def run() -> int:
@@ -32,8 +26,8 @@ def run() -> int:
     with _warnings() as problems:
         report = [
             *_packages(),
-            *_exporters(problems),
-            f"propagated headers    {', '.join(_propagated())}",
+            *exporters(problems),
+            f"propagated headers    {', '.join(propagated())}",
             *_instrumentors(),
         ]
         problems.extend(_rivals())
@@ -63,52 +57,6 @@ def _packages() -> Iterator[str]:
     yield f"{'Python':30}{platform.python_version()}"
     for package in _PACKAGES:
         yield f"{package:30}{version(package)}"
-
-
-def _exporters(problems: list[str]) -> Iterator[str]:
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        problems.append("OTEL_SDK_DISABLED=true: nothing is instrumented and nothing exported")
-    for signal, names in chosen_exporters().items():
-        shown = ["otlp over http" if name == DEFERRED_OTLP else name for name in names]
-        yield f"{signal + ' go to':22}{', '.join(shown) or 'nowhere'}"
-        if DEFERRED_OTLP in names:
-            url = _otlp_url(signal)
-            yield f"{'':22}{url}"
-            problems += _unreachable(url)
-        if "statsd" in names:
-            config = StatsdConfig.from_environment()
-            prefix = config.prefix or environ.get("OTEL_SERVICE_NAME") or "unknown_service"
-            yield f"{'':22}{config.endpoint}, prefix {prefix}, dialect {config.dialect}"
-            problems += _unresolvable(Endpoint.parse(config.endpoint))
-
-
-def _otlp_url(signal: str) -> str:
-    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318").rstrip("/")
-    return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or f"{base}/v1/{signal}"
-
-
-def _unreachable(url: str) -> list[str]:
-    try:
-        parsed = urlsplit(url)
-        port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        socket.create_connection((parsed.hostname or "", port), _CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        return [f"{url} cannot be connected to ({error})"]
-    return []
-
-
-def _unresolvable(endpoint: Endpoint) -> list[str]:
-    try:
-        if endpoint.host:
-            socket.getaddrinfo(endpoint.host, endpoint.port)
-    except OSError as error:
-        return [f"{endpoint} cannot be resolved ({error})"]
-    return []
-
-
-def _propagated() -> list[str]:
-    HoplineDistro().configure()
-    return sorted(propagate.get_global_textmap().fields) or ["none"]
 
 
 def _instrumentors() -> Iterator[str]:

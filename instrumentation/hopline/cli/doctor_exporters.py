@@ -1,0 +1,68 @@
+"""Where traces, metrics and logs of an application started here would go, and what would be propagated."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from os import environ
+from urllib.parse import urlsplit
+
+from opentelemetry import propagate
+
+from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
+from hopline_statsd.config import StatsdConfig
+from hopline_statsd.endpoint import Endpoint
+
+_CONNECT_SECONDS = 1.0
+
+
+def exporters(problems: list[str]) -> Iterator[str]:
+    """Say where each signal goes.
+
+    Args:
+        problems: takes what stands in the way.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        problems.append("OTEL_SDK_DISABLED=true: nothing is instrumented and nothing exported")
+    for signal, names in chosen_exporters().items():
+        shown = ["otlp over http" if name == DEFERRED_OTLP else name for name in names]
+        yield f"{signal + ' go to':22}{', '.join(shown) or 'nowhere'}"
+        if DEFERRED_OTLP in names:
+            url = _otlp_url(signal)
+            yield f"{'':22}{url}"
+            problems += _unreachable(url)
+        if "statsd" in names:
+            config = StatsdConfig.from_environment()
+            prefix = config.prefix or environ.get("OTEL_SERVICE_NAME") or "unknown_service"
+            yield f"{'':22}{config.endpoint}, prefix {prefix}, dialect {config.dialect}"
+            problems += _unresolvable(Endpoint.parse(config.endpoint))
+
+
+def propagated() -> list[str]:
+    """The header fields that are sent along."""
+    HoplineDistro().configure()
+    return sorted(propagate.get_global_textmap().fields) or ["none"]
+
+
+def _otlp_url(signal: str) -> str:
+    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318").rstrip("/")
+    return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or f"{base}/v1/{signal}"
+
+
+def _unreachable(url: str) -> list[str]:
+    try:
+        parsed = urlsplit(url)
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        socket.create_connection((parsed.hostname or "", port), _CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        return [f"{url} cannot be connected to ({error})"]
+    return []
+
+
+def _unresolvable(endpoint: Endpoint) -> list[str]:
+    try:
+        if endpoint.host:
+            socket.getaddrinfo(endpoint.host, endpoint.port)
+    except OSError as error:
+        return [f"{endpoint} cannot be resolved ({error})"]
+    return []
