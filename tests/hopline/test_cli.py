@@ -117,6 +117,22 @@ def test_doctor_names_what_stands_in_the_way(settings, problem):
     assert problem in line
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:secret@127.0.0.1:1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:secret/more@127.0.0.1:1"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "user:secret@127.0.0.1:1"},
+        {"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://user:secret@127.0.0.1:http"},
+    ],
+)
+def test_doctor_shows_no_password(settings):
+    finished = doctor(**settings)
+
+    assert "127.0.0.1:" in finished.stdout
+    assert "secret" not in finished.stdout + finished.stderr
+
+
 def test_doctor_names_another_distribution(monkeypatch, capsys):
     from importlib.metadata import EntryPoint, entry_points
 

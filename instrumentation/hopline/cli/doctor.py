@@ -12,6 +12,7 @@ from os import environ
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 
 from hopline.cli.doctor_exporters import exporters, propagated
+from hopline.http.redaction import redact_text
 
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
 _LOADED_ONCE = ("opentelemetry_distro", "opentelemetry_configurator")
@@ -85,4 +86,5 @@ def _choice(group: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(text)  # noqa: T201 - what the command is for
+    # It goes into tickets, and a warning quotes the setting that it is about.
+    print(redact_text(text))  # noqa: T201 - what the command is for

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from opentelemetry import propagate
 
 from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
+from hopline.http.redaction import REDACTED
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 
@@ -29,7 +30,7 @@ def exporters(problems: list[str]) -> Iterator[str]:
         yield f"{signal + ' go to':22}{', '.join(shown) or 'nowhere'}"
         if DEFERRED_OTLP in names:
             url = _otlp_url(signal)
-            yield f"{'':22}{url}"
+            yield f"{'':22}{_without_userinfo(url)}"
             problems += _unreachable(url)
         if "statsd" in names:
             config = StatsdConfig.from_environment()
@@ -49,13 +50,22 @@ def _otlp_url(signal: str) -> str:
     return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or f"{base}/v1/{signal}"
 
 
+def _without_userinfo(url: str) -> str:
+    """Hide all that stands before the last ``@``: a password with a ``/`` in it is no userinfo to a parser."""
+    secret, at, shown = url.rpartition("@")
+    scheme, colon, _ = secret.partition("://")
+    return f"{scheme + colon if colon else ''}{REDACTED}@{shown}" if at else url
+
+
 def _unreachable(url: str) -> list[str]:
     try:
         parsed = urlsplit(url)
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
         socket.create_connection((parsed.hostname or "", port), _CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
-        return [f"{url} cannot be connected to ({error})"]
+    except OSError as error:
+        return [f"{_without_userinfo(url)} cannot be connected to ({error})"]
+    except ValueError:  # whose message may quote a part of a password
+        return [f"{_without_userinfo(url)} cannot be connected to (host and port cannot be read from it)"]
     return []
 
 
