@@ -105,6 +105,8 @@ def test_doctor_shows_what_an_application_would_get():
         ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://["}, "cannot be connected to"),
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://nowhere.invalid"}, "udp://nowhere.invalid:8125 cannot be resolved"),
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
+        ({"OTEL_PYTHON_DISTRO": "distro"}, "OTEL_PYTHON_DISTRO='distro' leaves hopline's own out"),
+        ({"OTEL_PYTHON_CONFIGURATOR": ""}, "OTEL_PYTHON_CONFIGURATOR='' leaves hopline's own out"),
     ],
 )
 def test_doctor_names_what_stands_in_the_way(settings, problem):

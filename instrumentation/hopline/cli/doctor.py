@@ -15,7 +15,10 @@ from hopline.cli.doctor_exporters import exporters, propagated
 from hopline.http.redaction import redact_text
 
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
-_LOADED_ONCE = ("opentelemetry_distro", "opentelemetry_configurator")
+_LOADED_ONCE = {
+    "opentelemetry_distro": "OTEL_PYTHON_DISTRO",
+    "opentelemetry_configurator": "OTEL_PYTHON_CONFIGURATOR",
+}
 
 
 def run() -> int:
@@ -69,20 +72,20 @@ def _instrumentors() -> Iterator[str]:
         yield f"{'instruments ' + entry_point.name:30}{answer}"
 
 
-def _rivals() -> list[str]:
-    """Other distributions: the loader takes the first that it meets."""
-    return [
-        f"{entry_point.dist.name} brings {group} {entry_point.name!r} too; set {_choice(group)}=hopline"
-        for group in _LOADED_ONCE
-        for entry_point in entry_points(group=group)
-        if entry_point.dist is not None and entry_point.dist.name != "hopline" and not environ.get(_choice(group))
-    ]
+def _rivals() -> Iterator[str]:
+    """Other distributions: the loader takes the one that is chosen, or else the first that it meets."""
+    for group, variable in _LOADED_ONCE.items():
+        chosen = environ.get(variable)
+        if chosen is None:
+            yield from _installed_rivals(group, variable)
+        elif chosen != "hopline":
+            yield f"{variable}={chosen!r} leaves hopline's own out; set {variable}=hopline"
 
 
-def _choice(group: str) -> str:
-    return {"opentelemetry_distro": "OTEL_PYTHON_DISTRO", "opentelemetry_configurator": "OTEL_PYTHON_CONFIGURATOR"}[
-        group
-    ]
+def _installed_rivals(group: str, variable: str) -> Iterator[str]:
+    for entry_point in entry_points(group=group):
+        if entry_point.dist is not None and entry_point.dist.name != "hopline":
+            yield f"{entry_point.dist.name} brings {group} {entry_point.name!r} too; set {variable}=hopline"
 
 
 def _say(text: str) -> None:
