@@ -105,6 +105,8 @@ def test_doctor_shows_what_an_application_would_get():
         ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://["}, "cannot be connected to"),
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://nowhere.invalid"}, "udp://nowhere.invalid:8125 cannot be resolved"),
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
+        ({"OTEL_PYTHON_HOPLINE_URL_TEMPLATES": "zzz"}, "OTEL_PYTHON_HOPLINE_URL_TEMPLATES='zzz' is not usable"),
+        ({"OTEL_PYTHON_WSGI_EXCLUDED_URLS": "("}, "OTEL_PYTHON_WSGI_EXCLUDED_URLS='(' is not usable"),
         ({"OTEL_PYTHON_DISTRO": "distro"}, "OTEL_PYTHON_DISTRO='distro' leaves hopline's own out"),
         ({"OTEL_PYTHON_CONFIGURATOR": ""}, "OTEL_PYTHON_CONFIGURATOR='' leaves hopline's own out"),
     ],
@@ -117,6 +119,28 @@ def test_doctor_names_what_stands_in_the_way(settings, problem):
     assert finished.returncode == 1
     (line,) = [line for line in finished.stdout.splitlines() if line.startswith("!")]
     assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("disabled", "answers"),
+    [("celery , requests", {"asgi": "yes", "requests": "no"}), ("*", {"asgi": "no", "requests": "no"})],
+)
+def test_doctor_tells_which_instrumentors_are_disabled(disabled, answers):
+    finished = doctor(OTEL_TRACES_EXPORTER="none", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=disabled)
+
+    words = {"yes": "yes", "no": "no, disabled by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"}
+    for name, answer in answers.items():
+        assert f"{'instruments ' + name:30}{words[answer]}\n" in finished.stdout
+
+
+def test_doctor_does_not_ask_what_the_settings_of_a_disabled_instrumentor_say():
+    finished = doctor(
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="wsgi",
+        OTEL_PYTHON_WSGI_EXCLUDED_URLS="(",
+    )
+
+    assert finished.returncode == 0, finished.stdout
 
 
 @pytest.mark.parametrize(

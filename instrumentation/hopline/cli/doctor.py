@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from os import environ
 
-from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
-
 from hopline.cli.doctor_exporters import exporters, propagated
+from hopline.cli.doctor_instrumentors import instrumentors
 from hopline.http.redaction import redact_text
 
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
@@ -32,7 +31,7 @@ def run() -> int:
             *_packages(),
             *exporters(problems),
             f"propagated headers    {', '.join(propagated())}",
-            *_instrumentors(),
+            *instrumentors(),
         ]
         problems.extend(_rivals())
     _say("\n".join(report))
@@ -61,15 +60,6 @@ def _packages() -> Iterator[str]:
     yield f"{'Python':30}{platform.python_version()}"
     for package in _PACKAGES:
         yield f"{package:30}{version(package)}"
-
-
-def _instrumentors() -> Iterator[str]:
-    for entry_point in sorted(entry_points(group="opentelemetry_instrumentor"), key=lambda each: each.name):
-        if entry_point.dist is None or entry_point.dist.name != "hopline":
-            continue
-        needed = entry_point.load()().instrumentation_dependencies()
-        answer = "yes" if get_dependency_conflicts(needed) is None else f"no, that needs {' '.join(needed)}"
-        yield f"{'instruments ' + entry_point.name:30}{answer}"
 
 
 def _rivals() -> Iterator[str]:
