@@ -107,6 +107,7 @@ def test_doctor_shows_what_an_application_would_get():
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
         ({"OTEL_PYTHON_HOPLINE_URL_TEMPLATES": "zzz"}, "OTEL_PYTHON_HOPLINE_URL_TEMPLATES='zzz' is not usable"),
         ({"OTEL_PYTHON_WSGI_EXCLUDED_URLS": "("}, "OTEL_PYTHON_WSGI_EXCLUDED_URLS='(' is not usable"),
+        ({"OTEL_PROPAGATORS": "baggage,nonsense"}, "OTEL_PROPAGATORS='baggage,nonsense': nothing is instrumented"),
         ({"OTEL_PYTHON_DISTRO": "distro"}, "OTEL_PYTHON_DISTRO='distro' leaves hopline's own out"),
         ({"OTEL_PYTHON_CONFIGURATOR": ""}, "OTEL_PYTHON_CONFIGURATOR='' leaves hopline's own out"),
     ],

@@ -6,10 +6,10 @@ import logging
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import entry_points, version
 from os import environ
 
-from hopline.cli.doctor_exporters import exporters, propagated
 from hopline.cli.doctor_instrumentors import instrumentors
 from hopline.http.redaction import redact_text
 
@@ -27,17 +27,24 @@ def run() -> int:
         The exit status: 1 if anything stands in the way.
     """
     with _warnings() as problems:
-        report = [
-            *_packages(),
-            *exporters(problems),
-            f"propagated headers    {', '.join(propagated())}",
-            *instrumentors(),
-        ]
-        problems.extend(_rivals())
+        report = list(_report(problems))
     _say("\n".join(report))
     for problem in problems:
         _say(f"! {problem}")
     return 1 if problems else 0
+
+
+def _report(problems: list[str]) -> Iterator[str]:
+    yield from _packages()
+    problems += _rivals()
+    if unusable := _unusable_propagators():
+        problems += unusable
+        return
+    from hopline.cli.doctor_exporters import exporters, propagated
+
+    yield from exporters(problems)
+    yield f"propagated headers    {', '.join(propagated())}"
+    yield from instrumentors()
 
 
 @contextmanager
@@ -60,6 +67,16 @@ def _packages() -> Iterator[str]:
     yield f"{'Python':30}{platform.python_version()}"
     for package in _PACKAGES:
         yield f"{package:30}{version(package)}"
+
+
+def _unusable_propagators() -> list[str]:
+    """Import what makes the propagators: the import fails where one cannot be made, and so does all that needs it."""
+    try:
+        import_module("opentelemetry.propagate")
+    except (AttributeError, ImportError, ValueError) as error:
+        names = environ.get("OTEL_PROPAGATORS")
+        return [f"OTEL_PROPAGATORS={names!r}: nothing is instrumented and nothing exported ({error})"]
+    return []
 
 
 def _rivals() -> Iterator[str]:
