@@ -107,6 +107,19 @@ def test_doctor_shows_what_an_application_would_get():
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
         ({"OTEL_PYTHON_HOPLINE_URL_TEMPLATES": "zzz"}, "OTEL_PYTHON_HOPLINE_URL_TEMPLATES='zzz' is not usable"),
         ({"OTEL_PYTHON_WSGI_EXCLUDED_URLS": "("}, "OTEL_PYTHON_WSGI_EXCLUDED_URLS='(' is not usable"),
+        (
+            {"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
+            "OTEL_BSP_*: nothing is instrumented and nothing exported",
+        ),
+        (
+            {"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_MAX_QUEUE_SIZE": "many"},
+            "Unable to parse value for OTEL_BSP_MAX_QUEUE_SIZE",
+        ),
+        (
+            {"OTEL_LOGS_EXPORTER": "console", "OTEL_BLRP_MAX_QUEUE_SIZE": "10"},
+            "OTEL_BLRP_*: nothing is instrumented and nothing exported",
+        ),
+        ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "few"}, "OTEL_SPAN_EVENT_COUNT_LIMIT must be a non-negative integer"),
         ({"OTEL_PROPAGATORS": "baggage,nonsense"}, "OTEL_PROPAGATORS='baggage,nonsense': nothing is instrumented"),
         ({"OTEL_PYTHON_DISTRO": "distro"}, "OTEL_PYTHON_DISTRO='distro' leaves hopline's own out"),
         ({"OTEL_PYTHON_CONFIGURATOR": ""}, "OTEL_PYTHON_CONFIGURATOR='' leaves hopline's own out"),

@@ -49,11 +49,11 @@ def _report(problems: list[str]) -> Iterator[str]:
 
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """Collect what hopline warns of while it reads its settings."""
+    """Collect what hopline and the SDK warn of while they read their settings."""
     problems: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: problems.append(record.getMessage())  # type: ignore[method-assign]
-    loggers = [logging.getLogger(name) for name in ("hopline", "hopline_statsd")]
+    loggers = [logging.getLogger(name) for name in ("hopline", "hopline_statsd", "opentelemetry.sdk")]
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry import propagate
 
+from hopline.cli.doctor_sdk import refused_settings
 from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
 from hopline.http.redaction import REDACTED
 from hopline_statsd.config import StatsdConfig
@@ -25,7 +26,9 @@ def exporters(problems: list[str]) -> Iterator[str]:
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         problems.append("OTEL_SDK_DISABLED=true: nothing is instrumented and nothing exported")
-    for signal, names in chosen_exporters().items():
+    chosen = chosen_exporters()
+    problems += refused_settings(chosen)
+    for signal, names in chosen.items():
         shown = ["otlp over http" if name == DEFERRED_OTLP else name for name in names]
         yield f"{signal + ' go to':22}{', '.join(shown) or 'nowhere'}"
         if DEFERRED_OTLP in names:
