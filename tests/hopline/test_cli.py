@@ -12,12 +12,17 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from opentelemetry.sdk import _configuration
 
 from hopline.cli import main
 from hopline.cli.otlp_receiver import OtlpReceiver
 from tests.programs import environment
 
 pytestmark = pytest.mark.processes
+
+needs_config_files = pytest.mark.skipif(
+    not hasattr(_configuration, "OTEL_CONFIG_FILE"), reason="this SDK reads no configuration file"
+)
 
 COMMAND = [sys.executable, "-c", "from hopline.cli import main; raise SystemExit(main())"]
 
@@ -26,6 +31,16 @@ def doctor(**settings):
     return subprocess.run(
         [*COMMAND, "doctor"], env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def configured_by(directory, loading):
+    """A configuration file, and a stand-in for the package that loads it."""
+    package = directory / "opentelemetry" / "configuration.py"
+    package.parent.mkdir()
+    package.write_text(f"class ConfigurationError(Exception): ...\ndef load_config_file(name): {loading}")
+    file = directory / "otel.yaml"
+    file.touch()
+    return file
 
 
 def test_watch_shows_what_arrives_as_a_table(unused_port):
@@ -145,6 +160,38 @@ def test_doctor_tells_which_instrumentors_are_disabled(disabled, answers):
     words = {"yes": "yes", "no": "no, disabled by OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"}
     for name, answer in answers.items():
         assert f"{'instruments ' + name:30}{words[answer]}\n" in finished.stdout
+
+
+@needs_config_files
+def test_doctor_says_that_a_configuration_file_decides(tmp_path):
+    file = configured_by(tmp_path, "pass")
+
+    finished = doctor(
+        OTEL_CONFIG_FILE=str(file), OTEL_EXPORTER_STATSD_ENDPOINT="udp://127.0.0.1:8125", PYTHONPATH=str(tmp_path)
+    )
+
+    assert finished.returncode == 0, finished.stdout
+    assert f"traces go to          where {file} says, statsd\n" in finished.stdout
+    assert f"metrics go to         where {file} says\n" in finished.stdout
+    assert f"propagated headers    as {file} says\n" in finished.stdout
+
+
+@needs_config_files
+def test_doctor_names_a_configuration_file_that_cannot_be_read(tmp_path):
+    file = configured_by(tmp_path, "raise ConfigurationError('no mapping')")
+
+    finished = doctor(OTEL_CONFIG_FILE=str(file), PYTHONPATH=str(tmp_path))
+
+    assert finished.returncode == 1
+    assert f"! OTEL_CONFIG_FILE='{file}': nothing is instrumented and nothing exported (no mapping)" in finished.stdout
+
+
+@needs_config_files
+def test_doctor_names_a_configuration_file_that_is_not_there():
+    finished = doctor(OTEL_CONFIG_FILE="missing.yaml")
+
+    assert finished.returncode == 1
+    assert "! OTEL_CONFIG_FILE='missing.yaml': nothing is instrumented" in finished.stdout
 
 
 def test_doctor_does_not_ask_what_the_settings_of_a_disabled_instrumentor_say():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import environ
 from urllib.parse import urlsplit
 
 from opentelemetry import propagate
 
+from hopline.cli.doctor_file import config_file, unusable_file
 from hopline.cli.doctor_sdk import refused_settings
 from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
 from hopline.http.redaction import REDACTED
@@ -27,7 +28,11 @@ def exporters(problems: list[str]) -> Iterator[str]:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         problems.append("OTEL_SDK_DISABLED=true: nothing is instrumented and nothing exported")
     chosen = chosen_exporters()
-    problems += refused_settings(chosen)
+    if file := config_file():
+        problems += unusable_file(file)
+        chosen = _with_file(file, chosen)
+    else:
+        problems += refused_settings(chosen)
     for signal, names in chosen.items():
         shown = ["otlp over http" if name == DEFERRED_OTLP else name for name in names]
         yield f"{signal + ' go to':22}{', '.join(shown) or 'nowhere'}"
@@ -44,8 +49,16 @@ def exporters(problems: list[str]) -> Iterator[str]:
 
 def propagated() -> list[str]:
     """The header fields that are sent along."""
+    if file := config_file():
+        return [f"as {file} says"]
     HoplineDistro().configure()
     return sorted(propagate.get_global_textmap().fields) or ["none"]
+
+
+def _with_file(file: str, chosen: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The file stands in the place of the exporters; spans reach statsd by a processor of hopline's."""
+    added = {"traces": [name for name in chosen["traces"] if name == "statsd"]}
+    return {signal: [f"where {file} says", *added.get(signal, [])] for signal in chosen}
 
 
 def _otlp_url(signal: str) -> str:
