@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  getaddrinfo would import it, and a child that is forked meanwhile would wait for ever
 import errno
 import ipaddress
 import selectors

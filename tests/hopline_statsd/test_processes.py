@@ -100,6 +100,29 @@ def test_a_child_goes_on_though_another_thread_was_making_a_name_at_the_fork(lis
     assert listener.lines == ["app.requests.somehost-com.POST.200:12.500|ms"]
 
 
+def test_sending_imports_nothing_as_a_child_that_is_forked_meanwhile_would_wait_for_ever(listener):
+    program = (
+        "import sys\n"
+        "from hopline_statsd import StatsdClient\n"
+        "client = StatsdClient()\n"
+        "before = set(sys.modules)\n"
+        "client.increment('first')\n"
+        "client.close()\n"
+        "sys.exit(' '.join(set(sys.modules) - before))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(listener),
+        check=False,
+        timeout=DEADLINE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    assert finished.stderr.strip() == ""
+    assert listener.wait_for(1)
+
+
 def test_where_memory_cannot_be_wiped_the_process_id_is_looked_at(monkeypatch, listener):
     monkeypatch.setattr(forks.sys, "platform", "elsewhere")
     client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, prefix="p"))
