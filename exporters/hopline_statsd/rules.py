@@ -19,6 +19,7 @@ UNITS: Mapping[str, float] = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3, "1": 
 TIMER = "timer"
 """The type of a rule whose lines have the type that `OTEL_EXPORTER_STATSD_TIMER_TYPE` says."""
 
+_PRESENCE = ("*", "!*")
 Condition = str | bool | int | float | list[Any] | tuple[Any, ...]
 
 
@@ -200,9 +201,11 @@ def holds(when: Mapping[str, Condition], scope: Scope) -> bool:
     return all(_matches(_field(names).value(scope), wanted) for names, wanted in when.items())
 
 
-def condition_fields(when: Mapping[str, Condition]) -> tuple[Field, ...]:
-    """Return the fields that conditions look at."""
-    return tuple(_field(names) for names in when)
+def condition_fields(when: Mapping[str, Condition]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
+    """Return the fields that conditions look at: whose values they compare, and those that they only ask for."""
+    compared = tuple(_field(names) for names, wanted in when.items() if wanted not in _PRESENCE)
+    asked_for = tuple(_field(names) for names, wanted in when.items() if wanted in _PRESENCE)
+    return compared, asked_for
 
 
 def _field(names: str) -> Field:

@@ -53,9 +53,18 @@ class Shape(Generic[_Plan]):
         self._hidden: dict[tuple[tuple[Source, ...], Source], None] = {}
         short: dict[str, None] = {}
         reads: dict[object, Read] = {name: _of_attribute(name, text_of) for name in written}
-        for field in (field for rule, name in rules for field in (*name.fields, *condition_fields(rule.when))):
-            reads.update({read: _of_span(read) for read in field.of_span})
-            self._add(field, attributes, short, reads)
+        asked_for: dict[str, None] = {}
+        for rule, name in rules:
+            compared, present = condition_fields(rule.when)
+            # Of an attribute that is there it only matters whether it is empty, not how long a wait was, for instance.
+            plain = [field for field in present if len(field.sources) == 1]
+            asked_for.update((field.sources[0].attribute, None) for field in plain)
+            for field in (*name.fields, *compared, *(field for field in present if field not in plain)):
+                reads.update({read: _of_span(read) for read in field.of_span})
+                self._add(field, attributes, short, reads)
+        for attribute in asked_for:
+            if attribute in attributes and attribute not in short:
+                reads[attribute] = _of_attribute(attribute, _is_there)
         self.getter: Callable[[Any], Any] = itemgetter(*short) if short else _nothing
         for attribute in typed:
             self.getter = _with_type(self.getter, attribute)
@@ -105,6 +114,10 @@ def _nothing(attributes: Attributes) -> None:
 
 def _with_type(getter: Callable[[Any], Any], attribute: str) -> Callable[[Any], Any]:
     return lambda attributes: (getter(attributes), type(attributes[attribute]))
+
+
+def _is_there(value: object) -> str:
+    return "" if value == "" else "there"
 
 
 def _of_span(read: Callable[[ReadableSpan], str]) -> Read:

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from hopline_statsd.rules import Naming, Rule, RuleSet
-from tests.hopline_statsd.spans import CALL, end_span
+from tests.hopline_statsd.spans import CALL, end_span, lines_of
 
 
 def flushed_names(processor, listener, count):
@@ -136,3 +136,22 @@ def test_caches_stay_bounded_whatever_varies(make_processor, varying, monkeypatc
     plans = sum(len(shape.plans) for shapes in names._shapes.values() for shape in shapes.values())
     assert 0 < plans <= 200
     assert all(len(shapes) <= 20 for shapes in names._shapes.values())
+
+
+def test_waits_of_different_lengths_are_named_once(make_processor):
+    processor = make_processor()
+
+    for wait in range(1, 51):
+        end_span(processor, {**CALL, "hopline.phase.queue": wait / 1000})
+
+    assert processor._current[1]._cached_plans == 1
+
+
+def test_whether_an_attribute_is_empty_is_seen_each_time(make_processor, listener):
+    rules = RuleSet((Rule("coupon", Naming("coupon"), when={"coupon": "*"}, type="c"),))
+    processor = make_processor(rules=rules)
+
+    for coupon in ("", "summer", "", "winter"):
+        end_span(processor, {"coupon": coupon})
+
+    assert len(lines_of(processor, listener, 2)) == 2
