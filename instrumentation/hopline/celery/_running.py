@@ -73,7 +73,8 @@ class Running:
         # The caller runs an eager task: what the caller is served for, the task is run for.
         state = current() if request.is_eager else None
         parent = completed(around) if request.is_eager else self._extract(vars(request))
-        span = self._start(task.name, task_id, vars(request), parent)
+        waited = seconds_in_queue(vars(request), time())
+        span = self._start(task.name, task_id, vars(request), parent, waited)
         request_id, deadline = (None, None) if state is None else (state.request_id, state.deadline)
         begun = begin(request_id, context=set_span_in_context(span, parent), deadline=deadline)
         span.set_attribute(words.REQUEST_ID, begun.state.request_id or "")
@@ -102,15 +103,17 @@ class Running:
         if state is None:
             # It was left by an exception that Celery does not handle, which is still on its way.
             error = error or sys.exc_info()[1]
-            if isinstance(error, (SystemExit, KeyboardInterrupt)) and _is_pool_process():
-                return  # this process is being ended, and the worker's main process will tell why
+            if _is_being_ended(error, task):
+                return
         is_expected = isinstance(error, tuple(task.throws or ()))
         _end(run.span, state or words.FAILURE, error, is_expected=is_expected)
 
     def revoked(self, sender: Any, request: Any, terminated: bool, signum: object, expired: bool, **_: Any) -> None:
         """A task was revoked, before it ran or while it did (``task_revoked``)."""
         headers = vars(request)
-        span = self._start(sender.name, request.id, headers, self._extract(headers))
+        # Nobody tells when one began that was running.
+        waited = None if terminated else seconds_in_queue(headers, time())
+        span = self._start(sender.name, request.id, headers, self._extract(headers), waited)
         span.set_attribute(words.REVOKED_REASON, "terminated" if terminated else "expired" if expired else "revoked")
         if signum is not None:
             span.set_attribute(words.REVOKED_SIGNAL, str(int(signum) if isinstance(signum, int) else signum))
@@ -119,7 +122,7 @@ class Running:
     def unknown(self, name: str, id: str, message: Any, exc: BaseException, **_: Any) -> None:  # noqa: A002
         """A message came for a task that this worker does not have (``task_unknown``)."""
         headers = message.headers or {}
-        span = self._start(name, id, headers, self._extract(headers))
+        span = self._start(name, id, headers, self._extract(headers), seconds_in_queue(headers, time()))
         _end(span, words.REJECTED, exc)
 
     def lost(self, request: Any, error: BaseException) -> None:
@@ -129,9 +132,9 @@ class Running:
             request: the worker's ``celery.worker.request.Request``.
             error: why: a hard time limit, or the process was killed.
         """
-        headers = request.request_dict
-        parent = self._extract(headers)
-        span = self._start(request.task.name, request.id, headers, parent, request.time_start)
+        headers, began = request.request_dict, request.time_start
+        waited = seconds_in_queue(headers, began or time())
+        span = self._start(request.task.name, request.id, headers, self._extract(headers), waited, began)
         _end(span, words.FAILURE, error)
 
     def receive(self, headers: Mapping[str, Any]) -> Begun | None:
@@ -152,7 +155,13 @@ class Running:
         return self._extraction.context(headers, self._getter)
 
     def _start(
-        self, name: str, task_id: str, headers: Mapping[str, Any], parent: Context, began: float | None = None
+        self,
+        name: str,
+        task_id: str,
+        headers: Mapping[str, Any],
+        parent: Context,
+        waited: float | None,
+        began: float | None = None,
     ) -> Span:
         delivery = headers.get("delivery_info") or {}
         attributes = words.attributes(words.RUN, name, task_id, delivery.get("routing_key"))
@@ -160,7 +169,6 @@ class Running:
         state = current(parent)
         if state is not None and state.request_id is not None:
             attributes[words.REQUEST_ID] = state.request_id
-        waited = seconds_in_queue(headers, began or time())
         if waited is not None:
             attributes[words.QUEUE_SECONDS] = waited
         start_time = None if began is None else int(began * 1e9)
@@ -176,6 +184,13 @@ def _end(span: Span, state: str, error: BaseException | None, *, is_expected: bo
             guard(span.record_exception, error)
             span.set_status(StatusCode.ERROR, words.text(message_of(error)))
     span.end()
+
+
+def _is_being_ended(error: BaseException | None, task: Any) -> bool:
+    """Whether ``error`` ends the worker's process or greenlet that runs ``task``: then the worker will tell why."""
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return _is_pool_process()
+    return type(error).__name__ == "GreenletExit" and not task.request.is_eager
 
 
 def _is_pool_process() -> bool:

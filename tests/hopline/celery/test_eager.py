@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from greenlet import GreenletExit
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
@@ -98,6 +99,19 @@ def test_a_task_that_ends_the_process_is_told_where_the_process_goes_on(app, ins
 
     assert telemetry.span.attributes["error.type"] == "SystemExit"
     assert Context.request_id is None
+
+
+def test_a_task_whose_caller_s_greenlet_is_killed_is_told(app, instrument, telemetry):
+    instrument()
+
+    @app.task(shared=False)
+    def is_killed():
+        raise GreenletExit
+
+    with pytest.raises(GreenletExit):
+        is_killed.apply()
+
+    assert telemetry.span.attributes["celery.state"] == "FAILURE"
 
 
 def test_nothing_is_told_where_instrumentation_is_suppressed(app, instrument, telemetry):

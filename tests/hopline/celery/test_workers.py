@@ -50,6 +50,18 @@ def runs_of(worker, task_id, count=1):
     return worker.collector.wait_for(count, lambda span: span["messaging.message.id"] == task_id)
 
 
+def terminated(worker):
+    """A task that has begun to run and was terminated then."""
+    Context.new("abc")
+    result = worker.task("waits").delay(60)
+    while not worker.app.control.inspect(timeout=0.3).active().get("tests@here"):
+        pass
+    result.revoke(terminate=True)
+    with pytest.raises(TaskRevokedError):
+        get(result)
+    return result
+
+
 @pytest.mark.server("redis")
 def test_a_forked_process_runs_a_task_in_the_publishers_trace_and_exports_it(prefork, publisher):
     Context.new("abc")
@@ -134,18 +146,31 @@ def test_what_a_worker_logs_of_a_message_has_the_id_of_its_run(prefork):
 
 @pytest.mark.server("redis")
 def test_a_task_that_is_terminated_is_told_as_revoked(prefork, publisher):
-    Context.new("abc")
-    result = prefork.task("waits").delay(60)
-    while not prefork.app.control.inspect(timeout=0.3).active().get("tests@here"):
-        pass
-
-    result.revoke(terminate=True)
-    with pytest.raises(TaskRevokedError):
-        get(result)
+    result = terminated(prefork)
 
     (run,) = runs_of(prefork, result.id)
     assert (run["celery.state"], run["celery.revoked.reason"]) == ("REVOKED", "terminated")
     assert (run["celery.terminated.signal"], run.is_error) == ("15", False)
+
+
+@pytest.mark.server("redis")
+def test_the_time_that_a_terminated_task_has_run_is_not_told_as_time_in_the_queue(prefork, publisher):
+    result = terminated(prefork)
+
+    (run,) = runs_of(prefork, result.id)
+    assert run["hopline.phase.queue"] is None
+
+
+@pytest.mark.server("redis")
+def test_a_task_that_is_terminated_in_a_greenlet_is_told_once(redis_url, publisher):
+    # A database of its own, or all workers of this name would hear what is revoked.
+    url = f"{redis_url}/1"
+    with Worker(url, url, "--pool=gevent", "--concurrency=2", **NO_EXPORT_BUT_BY_FLUSHING) as worker:
+        terminated(worker)
+        worker.program.stop()
+        runs = worker.collector.wait_for(1)
+
+    assert [run["celery.state"] for run in runs] == ["REVOKED"]
 
 
 @pytest.mark.server("redis")
