@@ -41,7 +41,7 @@ def _is_a_servers(work: object) -> bool:
     be one for all requests.
     """
     module = getattr(work, "__module__", None)
-    if module == "threading":  # a thread that is of no class of its own
+    if module in ("threading", "gevent.threading"):  # a thread that is of no class of its own
         module = getattr(getattr(work, "_target", None), "__module__", None)
     return module in _SERVERS
 

@@ -45,7 +45,7 @@ class _Run:
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
     context = None if type(thread).__module__ in _MANAGERS else carried(thread)
     if context is None:
-        wrapped(*args, **kwargs)
+        alone(wrapped, thread, args, kwargs)  # it may be a greenlet, which would be given the context that it starts in
         return
     guard(_give, thread, context)
     try:

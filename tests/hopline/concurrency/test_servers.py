@@ -15,6 +15,10 @@ EVENTLET = "from eventlet import listen, wsgi; wsgi.server(listen(('127.0.0.1', 
 
 SERVERS = {
     "werkzeug": ["-c", f"from tests.sites.pushed_site import app; {WERKZEUG}"],
+    "werkzeug in greenlets": [
+        "-c",
+        f"from gevent import monkey; monkey.patch_all(); from tests.sites.pushed_site import app; {WERKZEUG}",
+    ],
     "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "tests.sites.pushed_site:app"],
     "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.pushed_site:app"],
     "eventlet": [
