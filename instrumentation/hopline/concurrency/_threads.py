@@ -12,9 +12,16 @@ from hopline._guard import guard
 from hopline._patch import Patch
 from hopline.concurrency._carry import InCopies, alone, carried, submit_in_copy
 
-# A thread that is started by the first who needs it, and works for all: what manages a pool of processes, and the
-# timer of a Celery worker.
-_MANAGERS = frozenset(("concurrent.futures.process", "celery.utils.timer2"))
+# Of these modules are the classes of threads that the first who needs them starts, and that work for all: what manages
+# a pool of processes, and the timer of a Celery worker.
+_MANAGERS = frozenset(
+    (
+        "celery.utils.timer2",
+        "concurrent.futures.process",
+        "joblib.externals.loky.process_executor",
+        "loky.process_executor",
+    )
+)
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
 
 
@@ -43,7 +50,7 @@ class _Run:
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
-    context = None if type(thread).__module__ in _MANAGERS else carried(thread)
+    context = None if guard(_works_for_all, thread) else carried(thread)
     if context is None:
         alone(wrapped, thread, args, kwargs)  # it may be a greenlet, which would be given the context that it starts in
         return
@@ -54,6 +61,14 @@ def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any)
         # It has not started, and may be asked to again.
         _take_away(thread)
         raise
+
+
+def _works_for_all(thread: Thread) -> bool:
+    if type(thread).__module__ in _MANAGERS:
+        return True
+    function = getattr(thread, "_target", None)  # of multiprocessing's pools: they have no class
+    is_a_pools = getattr(function, "__module__", None) == "multiprocessing.pool"
+    return is_a_pools and getattr(function, "__name__", "").startswith("_handle_")
 
 
 def _give(thread: Thread, context: Context) -> None:

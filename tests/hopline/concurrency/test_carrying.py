@@ -25,9 +25,9 @@ def instrumented():
     ThreadingInstrumentor().uninstrument()
 
 
-def in_thread(function):
+def in_thread(function, kind=Thread):
     returned = []
-    thread = Thread(target=lambda: returned.append(function()))
+    thread = kind(target=lambda: returned.append(function()))
     thread.start()
     thread.join()
     return returned[0]
@@ -92,3 +92,11 @@ def test_what_asgiref_before_3_12_keeps_for_each_thread_is_each_thread_s(monkeyp
 
     with begin("abc"):
         assert in_thread(language.get) == {}
+
+
+@pytest.mark.parametrize("module", ["loky.process_executor", "joblib.externals.loky.process_executor"])
+def test_a_thread_that_manages_loky_s_processes_works_for_nobody_in_particular(module):
+    manager = type("_ExecutorManagerThread", (Thread,), {"__module__": module})
+
+    with begin("abc"):
+        assert in_thread(lambda: Context.request_id, manager) is None

@@ -114,3 +114,42 @@ def test_a_pool_can_be_left_while_the_collector_does_not_answer(tmp_path, silent
     told = run(tmp_path, "fork", f"{silent_endpoint}/v1/traces", OTEL_EXPORTER_OTLP_TIMEOUT="3600")
 
     assert told["submitted"][0] == "abc"
+
+
+POOL = """
+import multiprocessing
+
+from hopline import Context
+from hopline.concurrency import ThreadingInstrumentor
+
+
+def seen():
+    return Context.request_id
+
+
+ThreadingInstrumentor().instrument()
+Context.new("first")
+with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+    told = []
+    work = pool.apply_async(seen, callback=lambda _: told.append(seen()))
+    print("worker", work.get())
+    print("callback", *told)
+    print("next worker", pool.apply(seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def pool_told(run_python):
+    return run_python(POOL).splitlines()
+
+
+def test_a_forked_worker_of_multiprocessing_s_pool_has_what_it_was_forked_in(pool_told):
+    assert "worker first" in pool_told
+
+
+def test_the_callbacks_of_multiprocessing_s_pool_have_nothing_of_who_made_it(pool_told):
+    assert "callback None" in pool_told
+
+
+def test_a_worker_that_takes_another_s_place_has_nothing_of_who_made_the_pool(pool_told):
+    assert "next worker None" in pool_told
