@@ -8,6 +8,10 @@ from functools import cache
 from sys import modules
 from typing import Any
 
+from opentelemetry import context as otel_context
+
+from hopline._state import completed
+
 # Where servers have what runs in their threads, of their own or of an executor. werkzeug's are socketserver's.
 _SERVERS = frozenset(
     (
@@ -20,13 +24,25 @@ _SERVERS = frozenset(
     )
 )
 
+# Where servers of asyncio have what serves a WSGI application in a thread of an executor. Their tasks have the main
+# thread's variables, and may have begun to tell of the request.
+_BRIDGES = frozenset(("hypercorn.app_wrappers", "uvicorn.middleware.wsgi"))
+
 _NO_VARIABLE: ContextVar[Any] = ContextVar("hopline_no_variable")
 
 
 def carried(work: object) -> Context | None:
-    """What goes along with ``work``, a function or a thread: a copy of all context variables, or None for nothing."""
+    """What goes along with ``work``, a function or a thread: a copy of all context variables, or less, or None.
+
+    The threads of a server serve one request after the other, none of which has to do with who starts them. What the
+    application has set in the main thread, such as a Flask application context that it leaves pushed, would be one for
+    all requests.
+    """
     context = copy_context()
-    return None if not context or _is_a_servers(work) else _apart(context)
+    module = _module_of(work)
+    if not context or module in _SERVERS:
+        return None
+    return _request_alone() if module in _BRIDGES else _apart(context)
 
 
 def alone(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
@@ -34,16 +50,17 @@ def alone(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any)
     return Context().run(wrapped, *args, **kwargs)
 
 
-def _is_a_servers(work: object) -> bool:
-    """Whether ``work`` is a server's own: for one request after the other, none of which has to do with who starts it.
-
-    What the application has set in the main thread, such as a Flask application context that it leaves pushed, would
-    be one for all requests.
-    """
+def _module_of(work: object) -> str | None:
     module = getattr(work, "__module__", None)
     if module in ("threading", "gevent.threading"):  # a thread that is of no class of its own
         module = getattr(getattr(work, "_target", None), "__module__", None)
-    return module in _SERVERS
+    return module
+
+
+def _request_alone() -> Context:
+    context = Context()
+    context.run(otel_context.attach, completed(otel_context.get_current()))
+    return context
 
 
 def _apart(context: Context) -> Context:

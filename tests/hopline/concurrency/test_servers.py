@@ -1,4 +1,4 @@
-"""Servers under `opentelemetry-instrument` whose requests run in threads that the main thread starts."""
+"""Servers under `opentelemetry-instrument` whose requests run in threads that have to do with the main thread."""
 
 import urllib.request
 from importlib.util import find_spec
@@ -21,6 +21,8 @@ SERVERS = {
     ],
     "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "tests.sites.pushed_site:app"],
     "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.pushed_site:app"],
+    "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.pushed_site:app"],
+    "uvicorn": ["-W", "ignore", "-m", "uvicorn", "--interface=wsgi", "--port={port}", "tests.sites.pushed_site:app"],
     "eventlet": [
         "-c",
         f"import eventlet; eventlet.monkey_patch(); from tests.sites.pushed_site import app; {EVENTLET}",
