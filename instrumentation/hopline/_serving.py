@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from time import monotonic
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -67,11 +68,15 @@ class Serving:
         """End a step: what was attached before it is attached again, and nothing else; in a server's turn it stays."""
         self._context = otel_context.get_current()
         self._state = current() or self._state
-        step.end()
+        step.leave()
         if self._is_in_a_turn:
             _is_turn.set(True)
             otel_context.attach(self._context)
             newest_state.set(self._state)
+
+    def end(self) -> None:
+        """Note that the request has been answered: its deadline holds no more for what goes on after that."""
+        self._scope.lineage.answered = monotonic()
 
     @property
     def request_id(self) -> str | None:

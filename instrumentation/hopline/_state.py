@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import getLogger
-from math import isfinite
+from math import inf, isfinite
+from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
@@ -37,6 +38,19 @@ class Total(NamedTuple):
 _adding = lasting_lock()
 
 
+class Lineage:
+    """What a request's scope has in common with those that the application began in its place.
+
+    Attributes:
+        answered: when the request was answered, on the monotonic clock: nobody waits for what goes on after that.
+    """
+
+    __slots__ = ("answered",)
+
+    def __init__(self) -> None:
+        self.answered = -inf
+
+
 class Scope:
     """The identity of one request or job: every version of its state has the same scope, in every thread and task.
 
@@ -51,7 +65,7 @@ class Scope:
 
     def __init__(self, *, extracted: bool = False, within: Scope | None = None) -> None:
         self.extracted: bool = extracted if within is None else within.extracted
-        self.lineage: object = object() if within is None else within.lineage
+        self.lineage: Lineage = Lineage() if within is None else within.lineage
         self.ended = False
         self._totals: dict[str, Total] = {}
 
@@ -120,6 +134,12 @@ class State:
     extras: Extras = NO_EXTRAS
     deadline: Deadline | None = None
 
+    def now(self) -> State:
+        """What still holds of it: a deadline does until the request that it was set in has been answered."""
+        if self.deadline is None or self.deadline.made > self.scope.lineage.answered:
+            return self
+        return replace(self, deadline=None)
+
 
 # The newest version in this execution context. Detaching a span's context must not undo what was set inside
 # its block, so the OpenTelemetry context alone, which then goes back to an older version, cannot tell.
@@ -134,7 +154,8 @@ def current(context: OtelContext | None = None) -> State | None:
     if not isinstance(attached, State):
         return None
     newest = newest_state.get()
-    return newest if newest is not None and newest.scope is attached.scope else attached
+    state = newest if newest is not None and newest.scope is attached.scope else attached
+    return state if state.deadline is None else state.now()
 
 
 def here(context: OtelContext) -> State | None:
@@ -143,9 +164,11 @@ def here(context: OtelContext) -> State | None:
     newest = newest_state.get()
     if not isinstance(attached, State):
         # Begun by the application inside a span's block that has ended since: it holds until it is cleared.
-        return newest if newest is not None and not newest.scope.extracted else None
-    # Where one is current whose request is over, a span's block has ended in which the application began the next.
-    return newest if newest is not None and _replaces(newest, attached) else attached
+        state = newest if newest is not None and not newest.scope.extracted else None
+    else:
+        # Where one is current whose request is over, a span's block has ended in which the application began the next.
+        state = newest if newest is not None and _replaces(newest, attached) else attached
+    return state if state is None or state.deadline is None else state.now()
 
 
 def _replaces(newest: State, attached: State) -> bool:
@@ -251,6 +274,11 @@ class Begun:
 
     def end(self) -> None:
         """End it; see :func:`end`."""
+        self.state.scope.lineage.answered = monotonic()
+        self.leave()
+
+    def leave(self) -> None:
+        """Have what was current before current again, of a request that goes on."""
         try:
             newest_state.reset(self._newest)
         except (RuntimeError, ValueError):

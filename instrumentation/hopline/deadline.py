@@ -41,13 +41,14 @@ class Deadline:
 
     Attributes:
         at: seconds since the epoch, to the millisecond.
+        made: when it was set, on the monotonic clock.
         text: the moment in ISO 8601, UTC, to the millisecond: ``2030-01-31T12:00:00.250Z``.
 
     Raises:
         ValueError: if ``at`` is not a moment from the year 1 to 9999.
     """
 
-    __slots__ = ("_monotonic", "at", "text")
+    __slots__ = ("_monotonic", "at", "made", "text")
 
     def __init__(self, at: float) -> None:
         self.at = round(at, 3) if isfinite(at) else at
@@ -56,7 +57,8 @@ class Deadline:
         except (OverflowError, ValueError) as error:
             raise ValueError(f"{at!r} is not a moment") from error
         self.text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._monotonic = monotonic() + (self.at - time())
+        self.made = monotonic()
+        self._monotonic = self.made + (self.at - time())
 
     @property
     def moment(self) -> datetime:

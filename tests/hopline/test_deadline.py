@@ -3,15 +3,21 @@ import json
 import pickle
 import subprocess
 import sys
+from contextvars import copy_context
 from datetime import datetime, timedelta, timezone
 from time import time
 
 import pytest
 import requests
+from opentelemetry.context import Context as OtelContext
 
 from hopline import Context, DeadlineExceeded
-from hopline.context import bounded, time_left
+from hopline._serving import Serving
+from hopline.context import begin, bounded, time_left, with_deadline
 from hopline.deadline import Deadline, deadline_exceeded, parse
+from hopline.propagators import DeadlinePropagator
+from hopline.wsgi import RequestContextMiddleware
+from tests.gateway import Gateway
 
 MOMENT = datetime(2030, 1, 31, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 TEXT = "2030-01-31T12:00:00.250Z"
@@ -103,6 +109,68 @@ class TestBounding:
 
         with pytest.raises(DeadlineExceeded):
             bounded(5)
+
+
+class TestWorkThatOutlivesItsRequest:
+    """A thread that a library starts in a request, and that goes on when it has been answered."""
+
+    @pytest.fixture
+    def outlived(self):
+        with begin("abc"):
+            Context.set_relative_deadline(-1)
+            context = copy_context()
+        return context.run
+
+    def test_it_may_ask_again(self, outlived):
+        assert outlived(Context.deadline_timeout) is None
+
+    def test_it_sees_no_deadline(self, outlived):
+        assert outlived(lambda: Context.deadline) is None
+
+    def test_it_sends_no_deadline(self, outlived):
+        carrier = {}
+        outlived(DeadlinePropagator().inject, carrier)
+
+        assert carrier == {}
+
+    def test_it_keeps_the_request_s_id(self, outlived):
+        assert outlived(lambda: Context.request_id) == "abc"
+
+    def test_a_deadline_that_it_sets_for_itself_holds(self, outlived):
+        outlived(Context.set_relative_deadline, -1)
+
+        with pytest.raises(DeadlineExceeded):
+            outlived(Context.deadline_timeout)
+
+    def test_one_that_was_set_in_a_context_that_the_application_began_in_the_request_is_over_too(self):
+        with begin("abc"):
+            Context.new("another")
+            Context.set_relative_deadline(-1)
+            context = copy_context()
+
+        assert context.run(Context.deadline_timeout) is None
+
+    def test_a_deadline_holds_through_all_steps_of_serving_a_request(self):
+        serving = Serving(with_deadline(OtelContext(), Deadline(time() - 1)))
+        serving.leave(serving.enter())
+        step = serving.enter()
+
+        with pytest.raises(DeadlineExceeded):
+            Context.deadline_timeout()
+        serving.leave(step)
+
+    def test_one_of_a_request_that_a_server_has_answered_is_over(self):
+        kept = []
+
+        def app(environ, start_response):
+            Context.set_relative_deadline(-1)
+            kept.append(copy_context())
+            start_response("200 OK", [])
+            return []
+
+        Gateway(RequestContextMiddleware(app)).serve()
+
+        assert kept[0].run(Context.deadline_timeout) is None
 
 
 class TestDeadlineExceeded:

@@ -239,6 +239,7 @@ class ServerCall:
             self._end_span(self.span, duration, error, outcome)
         if self._is_logged and access_log.is_wanted():
             self._log(duration, length)
+        self.serving.end()
         # Both lead back here: what a request has held need not wait for the garbage collector.
         del self.serving, self._request
 
