@@ -36,6 +36,7 @@ class LateThreads:
 
     def __init__(self) -> None:
         self._waiting: list[Thread] = []
+        self._unable = set()
         self._process = 0  # the one in which threads wait, if any do
         self._beginning = _allocate_lock()
         self._is_holding = _allocate_lock()
@@ -78,7 +79,7 @@ class LateThreads:
         """Begin the threads that wait; later ones begin when they are started."""
         if _spawn_after() is None:
             with self._beginning:
-                self._begin_each(_begin)
+                self._begin_each(self._begin)
         else:
             self._begin_each(_begin_patched)
 
@@ -86,14 +87,23 @@ class LateThreads:
         self._start.remove()
         waiting, self._waiting = self._waiting, []
         for thread in waiting:
-            del thread.join
             # Not in the context of whoever happens to be first.
             Context().run(guard, begin, thread)
+            if thread not in self._unable:
+                del thread.join
         if self._is_holding.locked():
             self._is_holding.release()
 
+    def _begin(self, thread: Thread) -> None:
+        try:
+            thread.start()
+        except RuntimeError:
+            # Python 3.12 begins no thread any more while it ends: whoever waits for this one does its work.
+            self._unable.add(thread)
+
     def _hold_from_now_on(self) -> None:
         self._waiting = []
+        self._unable = set()
         self._process = os.getpid()
         self._beginning = _allocate_lock()
         self._is_holding = _allocate_lock()
@@ -126,7 +136,12 @@ class LateThreads:
     def _join(self, thread: Thread, timeout: float | None = None) -> None:
         # A thread that has not begun cannot be waited for.
         self.begin()
-        vars(thread).get("join", partial(Thread.join, thread))(timeout)
+        if thread in self._unable:
+            self._unable.discard(thread)
+            thread.join = lambda timeout=None: None  # type: ignore[method-assign]
+            thread.run()  # what is left: the SDK has told it to end before
+        else:
+            Thread.join(thread, timeout)
 
     def _after_patching(self, wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
         returned = wrapped(*args, **kwargs)
@@ -152,20 +167,6 @@ def _spawn_after() -> Callable[..., object] | None:
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         return sys.modules["eventlet"].spawn_after  # type: ignore[no-any-return]
     return None
-
-
-def _begin(thread: Thread) -> None:
-    try:
-        thread.start()
-    except RuntimeError:
-        # Python 3.12 begins no thread any more while it ends.
-        thread.join = partial(_run_in_its_place, thread)  # type: ignore[method-assign]
-
-
-def _run_in_its_place(thread: Thread, timeout: float | None = None) -> None:
-    """Do what is left to a thread that cannot begin, where it is waited for: the SDK has told it to end before."""
-    thread.join = lambda timeout=None: None  # type: ignore[method-assign]
-    thread.run()
 
 
 def _begin_patched(thread: Thread) -> None:

@@ -12,11 +12,12 @@ from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
-from hopline._errors import error_type_of, message_of
+from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.celery import _words as words
 from hopline.celery._messages import put_into
 from hopline.context import completed
+from hopline.http.redaction import description_of
 from hopline.request_id import HEADER
 
 
@@ -36,7 +37,7 @@ class Publish:
         otel_context.detach(self._token)
         if error is not None:
             self._span.set_attribute(ERROR_TYPE, error_type_of(error))
-            self._span.set_status(StatusCode.ERROR, words.text(message_of(error)))
+            self._span.set_status(StatusCode.ERROR, description_of(error))
         self._span.end()
 
 

@@ -14,12 +14,12 @@ from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
-from hopline._errors import error_type_of, message_of
+from hopline._errors import error_type_of
 from hopline._extraction import Extraction
-from hopline._guard import guard
 from hopline.celery import _words as words
 from hopline.celery._messages import HeaderGetter, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
+from hopline.http.redaction import description_of, record_exception
 from hopline.request_id import HEADER
 
 _WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))
@@ -181,8 +181,8 @@ def _end(span: Span, state: str, error: BaseException | None, *, is_expected: bo
     if error is not None:
         span.set_attribute(ERROR_TYPE, error_type_of(error))
         if not is_expected:
-            guard(span.record_exception, error)
-            span.set_status(StatusCode.ERROR, words.text(message_of(error)))
+            record_exception(span, error)
+            span.set_status(StatusCode.ERROR, description_of(error))
     span.end()
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from traceback import format_exception
 from urllib.parse import unquote
 
+from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
+from opentelemetry.trace import Span
+
 from hopline._errors import message_of
+from hopline._guard import guard
 
 REDACTED = "REDACTED"
 
@@ -59,9 +64,19 @@ def description_of(error: BaseException) -> str:
     return redact_text(message_of(error)[:_LONGEST_READ])[:_MAX_DESCRIPTION]
 
 
+def record_exception(span: Span, error: BaseException) -> None:
+    """Add the event of ``error`` to ``span``, its message and its traceback without secrets."""
+    guard(_record, span, error)  # the SDK asks it for its message, too
+
+
 def redact_query(text: str) -> str:
     """Replace the values of secret query parameters wherever they stand in ``text``, a URL or a message with one."""
     return _PARAMETER.sub(_redacted, text)
+
+
+def _record(span: Span, error: BaseException) -> None:
+    trace = redact_text("".join(format_exception(error)))
+    span.record_exception(error, {EXCEPTION_MESSAGE: redact_text(message_of(error)), EXCEPTION_STACKTRACE: trace})
 
 
 def _redacted(parameter: re.Match[str]) -> str:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
 from time import perf_counter_ns, time_ns
-from traceback import format_exception
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, get_meter
-from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
 from opentelemetry.trace import (
     Span,
     SpanKind,
@@ -26,7 +24,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from hopline._errors import error_type_of, message_of
+from hopline._errors import error_type_of
 from hopline._extraction import Extraction
 from hopline._guard import guard
 from hopline._serving import Serving
@@ -37,7 +35,7 @@ from hopline.http import access_log
 from hopline.http.attributes import REQUEST_ID, SCHEMA_URL
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
-from hopline.http.redaction import description_of, redact_text
+from hopline.http.redaction import description_of, record_exception
 from hopline.http.series import Value
 from hopline.http.server_attributes import (
     FUNCTION,
@@ -254,7 +252,7 @@ class ServerCall:
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else description_of(error))
             if error is not None:
-                guard(_record, span, error)  # which asks it for its message, too
+                record_exception(span, error)
             if route is not None and getattr(span, "name", None) == operation.span_name:
                 span.update_name(f"{operation.span_name} {route}")
         span.end(self._start + duration)
@@ -287,11 +285,6 @@ def call_of(raw: Mapping[str, Any]) -> ServerCall | None:
     """The call that tells of the request ``raw`` (an ``environ`` or ``scope``), until it has ended; else None."""
     call = raw.get(CALL)
     return call if isinstance(call, ServerCall) and not call.ended else None
-
-
-def _record(span: Span, error: BaseException) -> None:
-    trace = redact_text("".join(format_exception(error)))
-    span.record_exception(error, {EXCEPTION_MESSAGE: redact_text(message_of(error)), EXCEPTION_STACKTRACE: trace})
 
 
 def _request_id(context: Context | None = None) -> str:

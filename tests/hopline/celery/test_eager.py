@@ -59,6 +59,19 @@ def test_a_task_that_fails_with_an_error_whose_message_cannot_be_had_is_told_by_
     assert telemetry.span.status.description.endswith("Mute")
 
 
+def test_what_a_run_says_of_its_error_has_no_secrets(app, instrument, telemetry):
+    @app.task(shared=False)
+    def fetch():
+        raise RuntimeError("cannot get https://me:SECRET@host/?sig=SECRET")
+
+    instrument()
+
+    fetch.apply()
+
+    (event,) = telemetry.span.events
+    assert "SECRET" not in f"{telemetry.span.status.description} {event.attributes['exception.message']}"
+
+
 def test_an_eager_task_outside_of_any_request_gets_an_id(app, instrument, telemetry):
     instrument()
 
