@@ -36,7 +36,7 @@ class LateThreads:
 
     def __init__(self) -> None:
         self._waiting: list[Thread] = []
-        self._unable = set()
+        self._unable: set[Thread] = set()
         self._process = 0  # the one in which threads wait, if any do
         self._beginning = _allocate_lock()
         self._is_holding = _allocate_lock()
