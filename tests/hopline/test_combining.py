@@ -243,6 +243,7 @@ def test_what_a_finalizer_brings_while_garbage_is_collected_is_left_to_the_next(
 
 def test_what_the_handler_of_a_signal_raises_while_garbage_is_collected_is_not_lost(strike):
     heap = [[] for _ in range(100_000)]  # so that it comes while the collector is at work, and nothing of Python's is
+    gc.collect()  # other tests' garbage, which may have finalizers and callbacks of weak references
 
     def collect():
         strike()
