@@ -111,16 +111,18 @@ def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
     templates = arguments.get("url_templates")
     return DestinationRules(
         propagation={kind: hosts for kind in KINDS if (hosts := _propagation(kind, arguments)) is not None},
-        templates=read(OTEL_PYTHON_HOPLINE_URL_TEMPLATES, _templates, ())
+        templates=read(OTEL_PYTHON_HOPLINE_URL_TEMPLATES, lambda text: _templates(comma_separated(text)), ())
         if templates is None
-        else _templates(templates),
+        else _templates(_entries("url_templates", templates)),
         expected=_expected(arguments.get("expected_statuses") or {}),
     )
 
 
 def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, frozenset[int]], ...]:
     try:
-        return tuple((HostGlobs(_entries(hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items())
+        return tuple(
+            (HostGlobs(_entries("hosts", hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items()
+        )
     except (AttributeError, TypeError, ValueError):
         raise ValueError(f"expected_statuses={argument!r} is no mapping such as {{'api.example.com': [404]}}") from None
 
@@ -128,18 +130,23 @@ def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, f
 def _propagation(kind: str, arguments: Mapping[str, Any]) -> HostGlobs | None:
     argument = arguments.get(f"propagate_{kind}")
     if argument is not None:
-        return HostGlobs(_entries(argument))
+        return HostGlobs(_entries(f"propagate_{kind}", argument))
     # A list with a mistake in it lets nobody receive the header: letting everybody would leak what it protects.
     variable = f"OTEL_PYTHON_HOPLINE_PROPAGATE_{kind.upper()}"
-    return read(variable, lambda text: HostGlobs(_entries(text)), None, wrong=HostGlobs(()))
+    return read(variable, lambda text: HostGlobs(comma_separated(text)), None, wrong=HostGlobs(()))
 
 
-def _templates(rules: str | Iterable[str]) -> tuple[UrlTemplate, ...]:
-    return tuple(UrlTemplate(rule) for rule in _entries(rules))
+def _templates(rules: Iterable[str]) -> tuple[UrlTemplate, ...]:
+    return tuple(UrlTemplate(rule) for rule in rules)
 
 
-def _entries(argument: str | Iterable[str]) -> tuple[str, ...]:
-    return comma_separated(argument) if isinstance(argument, str) else tuple(argument)
+def _entries(name: str, argument: str | Iterable[str]) -> tuple[str, ...]:
+    entries = comma_separated(argument) if isinstance(argument, str) else argument
+    if isinstance(entries, Iterable):
+        entries = tuple(entries)
+        if all(isinstance(entry, str) for entry in entries):
+            return entries
+    raise ValueError(f"{name}={argument!r} is neither a text nor a list of texts")
 
 
 def _switch(name: str, arguments: Mapping[str, Any], variable: str, *, default: bool) -> bool:
@@ -149,10 +156,7 @@ def _switch(name: str, arguments: Mapping[str, Any], variable: str, *, default: 
 
 def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[str] | None:
     if argument is not None:
-        try:
-            return _any_of(_entries(argument))
-        except TypeError:
-            raise ValueError(f"excluded_urls={argument!r} are no regular expressions, nor a text of them") from None
+        return _any_of(_entries("excluded_urls", argument))
     general = read("OTEL_PYTHON_EXCLUDED_URLS", _patterns, None)
     return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
 
@@ -166,7 +170,9 @@ def _captured(side: str, which: str, arguments: Mapping[str, Any]) -> CapturedHe
 
 def _field_names(name: str, arguments: Mapping[str, Any], variable: str) -> re.Pattern[str] | None:
     argument = arguments.get(name)
-    return read(variable, _name_patterns, None) if argument is None else _any_of(_entries(argument), re.IGNORECASE)
+    if argument is not None:
+        return _any_of(_entries(name, argument), re.IGNORECASE)
+    return read(variable, _name_patterns, None)
 
 
 def _hook(name: str, arguments: Mapping[str, Any]) -> Hook | None:

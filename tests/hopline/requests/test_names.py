@@ -198,6 +198,13 @@ def test_expected_statuses_that_are_none_are_refused(instrument, wrong):
         instrument(expected_statuses=wrong)
 
 
+@pytest.mark.parametrize("argument", ["url_templates", "propagate_trace", "captured_request_headers"])
+@pytest.mark.parametrize("wrong", [7, [7], b"text"])
+def test_what_is_no_list_of_texts_is_refused_by_the_name_of_the_argument(instrument, argument, wrong):
+    with pytest.raises(ValueError, match=f"{argument}="):
+        instrument(**{argument: wrong})
+
+
 @pytest.mark.usefixtures("named_host")
 def test_statsd_is_told_the_same_names(instrument, telemetry, server):
     with StatsdListener() as statsd:
