@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
-from time import monotonic
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -75,8 +74,8 @@ class Serving:
             newest_state.set(self._state)
 
     def end(self) -> None:
-        """Note that the request has been answered: its deadline holds no more for what goes on after that."""
-        self._scope.lineage.answered = monotonic()
+        """Note that the request has been answered."""
+        self._scope.lineage.answer()
 
     @property
     def request_id(self) -> str | None:

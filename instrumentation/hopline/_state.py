@@ -50,6 +50,10 @@ class Lineage:
     def __init__(self) -> None:
         self.answered = -inf
 
+    def answer(self) -> None:
+        """Note that the request has been answered now: its deadline holds no more for what goes on after that."""
+        self.answered = monotonic()
+
 
 class Scope:
     """The identity of one request or job: every version of its state has the same scope, in every thread and task.
@@ -274,7 +278,7 @@ class Begun:
 
     def end(self) -> None:
         """End it; see :func:`end`."""
-        self.state.scope.lineage.answered = monotonic()
+        self.state.scope.lineage.answer()
         self.leave()
 
     def leave(self) -> None:
