@@ -67,7 +67,7 @@ class HostNames:
 
     def register(self, host: str, name: str) -> None:
         """Call ``host`` (``10.0.3.7:8000``, ``[::1]:8000``, or for all ports without) by ``name`` from now on."""
-        self._names[host.lower().replace("[", "").replace("]", "").replace(".:", ":").removesuffix(".")] = name
+        self._names[bare(host.lower().replace("[", "").replace("]", "").replace(".:", ":"))] = name
         self.version += 1
 
     def of(self, host: str, port: int | None) -> str | None:
