@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hopline._guard import guard
-from hopline._patch import Patch
 from hopline.context import time_left
-from hopline.deadline import DeadlineExceeded, deadline_exceeded
-from hopline.requests._progress import ongoing
+from hopline.deadline import DeadlineExceeded
 
 _TIMEOUT = 2  # of the arguments of HTTPAdapter.send, after the request and stream
 
@@ -33,7 +30,7 @@ def asked_in_time(session: Any, request: Any, arguments: Mapping[str, Any]) -> M
         DeadlineExceeded: if the deadline has passed.
     """
     bounded = in_time(arguments)
-    return arguments if arguments.get("timeout") is None and _is_plain(session, request) else bounded
+    return arguments if arguments.get("timeout") is None and _has_http_adapter(session, request) else bounded
 
 
 def adapted_in_time(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -54,26 +51,7 @@ def passed_in(error: BaseException) -> DeadlineExceeded | None:
     return inner if isinstance(inner, DeadlineExceeded) else None
 
 
-def wait_patch() -> Patch:
-    """The patch that sees how long urllib3 is about to wait before it tries again."""
-    return Patch("urllib3.util.retry", "Retry.sleep", _wait)
-
-
-def _wait(wrapped: Any, retries: Any, args: Any, kwargs: Any) -> Any:
-    call = ongoing.get()
-    if call is not None and call.progress.bounded:
-        left, wait = time_left(), guard(_wait_of, retries, *args, **kwargs)
-        if left is not None and wait is not None and wait >= left:
-            raise deadline_exceeded("the deadline of the request passes before the next attempt")
-    return wrapped(*args, **kwargs)
-
-
-def _wait_of(retries: Any, response: Any = None) -> float:
-    asked = retries.get_retry_after(response) if response is not None and retries.respect_retry_after_header else None
-    return float(asked or retries.get_backoff_time())
-
-
-def _is_plain(session: Any, request: Any) -> bool:
+def _has_http_adapter(session: Any, request: Any) -> bool:
     from requests.adapters import HTTPAdapter
 
     try:

@@ -8,6 +8,8 @@ from typing import Any
 
 from hopline._guard import guard
 from hopline._patch import Patch
+from hopline.context import time_left
+from hopline.deadline import deadline_exceeded
 from hopline.http.call import ClientCall
 from hopline.requests._deadline import in_time
 from hopline.requests._progress import Progress, next_attempt, ongoing, untold, within
@@ -18,12 +20,13 @@ _RETRIES = 4
 
 
 def retry_patches() -> tuple[Patch, ...]:
-    """The patches that see each request that urllib3 makes."""
+    """The patches that see each request that urllib3 makes, and its waits in between."""
     return (
         Patch("urllib3.connectionpool", "HTTPConnectionPool.urlopen", _urlopen),
         Patch("urllib3.connectionpool", "HTTPConnectionPool._make_request", _make_request),
         # Which it calls before it tries again.
         Patch("urllib3.response", "HTTPResponse.drain_conn", _drain_conn),
+        Patch("urllib3.util.retry", "Retry.sleep", _wait),
     )
 
 
@@ -67,6 +70,20 @@ def _drain_conn(wrapped: Callable[..., Any], raw: Any, args: Any, kwargs: Any) -
     if call is not None and call.progress.raw is getattr(raw, "_original_response", raw):
         call.progress.raw = raw
     return wrapped(*args, **kwargs)
+
+
+def _wait(wrapped: Callable[..., Any], retries: Any, args: Any, kwargs: Any) -> Any:
+    call = ongoing.get()
+    if call is not None and call.progress.bounded:
+        left, wait = time_left(), guard(_wait_of, retries, *args, **kwargs)
+        if left is not None and wait is not None and wait >= left:
+            raise deadline_exceeded("the deadline of the request passes before the next attempt")
+    return wrapped(*args, **kwargs)
+
+
+def _wait_of(retries: Any, response: Any = None) -> float:
+    asked = retries.get_retry_after(response) if response is not None and retries.respect_retry_after_header else None
+    return float(asked or retries.get_backoff_time())
 
 
 def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:

@@ -16,7 +16,7 @@ from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import withdraw
 from hopline.requests._bodies import Streams
-from hopline.requests._deadline import adapted_in_time, asked_in_time, in_time, passed_in, wait_patch
+from hopline.requests._deadline import adapted_in_time, asked_in_time, in_time, passed_in
 from hopline.requests._progress import Progress, end, header_of, next_attempt, ongoing, stop, untold, within
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class Sending:
             Patch("requests.sessions", "SessionRedirectMixin.rebuild_method", _rebuild),
             Patch("requests.sessions", "SessionRedirectMixin.rebuild_auth", _rebuild),
             Patch("requests.adapters", "HTTPAdapter.send", _adapter_send),
-            wait_patch(),
         )
 
     def _send(self, wrapped: Callable[..., Response], session: Session, args: Any, kwargs: Any) -> Response:
