@@ -7,7 +7,6 @@ to the background thread.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
@@ -21,16 +20,12 @@ from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.exits import flush_when_child_exits
 from hopline_statsd.flusher import Flusher, Unaided
 from hopline_statsd.lines import DIALECTS
+from hopline_statsd.link import Link
 from hopline_statsd.packets import MAX_TAKEN, Entries, Packets
 from hopline_statsd.stats import CLOSED, TOO_LONG, StatsdStats, Tally
-from hopline_statsd.transport import PacketTooLong, Transport, transport_for
+from hopline_statsd.transport import Connection, PacketTooLong, transport_for
 
-_CONNECT_TIMEOUT = 2.0
-_LOOKUP_INTERVAL = 60.0
-_REFUSED_LOOKUP_INTERVAL = 1.0
 _FULL_SOCKET_DELAY = 0.02
-_FIRST_RETRY = 0.1
-_LAST_RETRY = 10.0
 _LOCK_TIMEOUT = 1.0
 _OVERLOAD_TIMEOUT = 0.1
 
@@ -53,7 +48,7 @@ class Sender:
         self.room, self._room_is_wiped = forks.number_wiped_by_fork()
         self.tally = Tally()
         self._config = config
-        self._transport = self._new_transport()
+        self._link = self._new_link()
         self._closed = False
         self._max_entries = max(4 * MAX_TAKEN, config.max_buffer_size // 16)
         self.begin_anew()
@@ -74,15 +69,14 @@ class Sender:
         self._lock = threading.Lock()
         self._holder = 0
         self._packets = Packets(self._config.packet_size, self._config.max_buffer_size, self.tally)
-        self._transport.close()
-        self._transport = self._new_transport()
-        self._retry_delay, self._retry_at = 0.0, 0.0
-        self._looked_up_at, self._refusals = float("-inf"), 0
+        self._link.transport.close()
+        self._link = self._new_link()
         self._flusher: Flusher | Unaided | None = None
         self._pid = os.getpid()  # last: from here on other threads go on
 
-    def _new_transport(self) -> Transport:
-        return transport_for(Endpoint.parse(self._config.endpoint), DIALECTS[self._config.dialect].is_framed)
+    def _new_link(self) -> Link:
+        endpoint = Endpoint.parse(self._config.endpoint)
+        return Link(transport_for(endpoint, DIALECTS[self._config.dialect].is_framed), self.tally)
 
     def _begin_untold(self, keep: int) -> None:
         with _beginning:
@@ -166,7 +160,7 @@ class Sender:
         with self._held(_LOCK_TIMEOUT) as is_held:
             if is_held:
                 self._reject()
-                self._transport.close()
+                self._link.transport.close()
 
     def stats(self) -> StatsdStats:
         """Return what this process has sent and dropped so far."""
@@ -175,7 +169,7 @@ class Sender:
         with self._held(_LOCK_TIMEOUT):
             packets = self._packets
             lines, sent_packets, sent_bytes = packets.sent_lines(), packets.sent_packets, packets.sent_bytes
-            refusals = self._transport.refusals
+            refusals = self._link.transport.refusals
         dropped, errors = self.tally.counts()
         if refusals:
             errors["ECONNREFUSED"] = errors.get("ECONNREFUSED", 0) + refusals
@@ -239,10 +233,10 @@ class Sender:
 
     def _send(self, most: int) -> bool:
         """Send up to `most` whole packets; return whether nothing is in the way of the rest."""
-        packets, transport = self._packets, self._transport
-        waiting = packets.waiting
+        packets, link = self._packets, self._link
+        waiting, transport = packets.waiting, link.transport
         while waiting and most:
-            if transport.socket is None and not self._open_at_once():
+            if transport.socket is None and not link.open_at_once():
                 return False
             try:
                 if not transport.send(waiting[0]):
@@ -250,12 +244,11 @@ class Sender:
             except PacketTooLong:
                 packets.drop(TOO_LONG)
             except OSError as error:
-                transport.close()
-                self._failed(error)
+                link.broke(error)
                 return False
             else:
                 packets.sent()
-                self._retry_delay = 0.0
+                link.carried()
             most -= 1
         return not waiting
 
@@ -282,71 +275,35 @@ class Sender:
 
     def _insist(self, deadline: float) -> bool:
         """Send all lines that are there, waiting for the socket until the deadline."""
-        self._retry_at = 0.0
+        self._link.retry_now()
         while not self._send_all(_FULL_SOCKET_DELAY):
-            if not self._connect() or time.monotonic() >= deadline:
+            if not self._link.connect(self._adopt) or time.monotonic() >= deadline:
                 return False
             with self._held(_FULL_SOCKET_DELAY) as is_held:
                 if is_held:
-                    self._transport.wait_writable(_FULL_SOCKET_DELAY)
+                    self._link.transport.wait_writable(_FULL_SOCKET_DELAY)
         return True
 
     def _tick(self) -> float | None:
         """Send what is there; return when to try again, or None."""
-        self._connect()
-        return None if self._send_all(_LOCK_TIMEOUT) else self._retry_delay_left()
+        self._link.connect(self._adopt)
+        return None if self._send_all(_LOCK_TIMEOUT) else self._delay()
 
     def _push(self) -> float | None:
         """Send whole packets, and leave the one that fills up; return when to try again, or None."""
-        self._connect()
+        self._link.connect(self._adopt)
         with self._held(_LOCK_TIMEOUT) as is_held:
             is_clear = is_held and self._send(sys.maxsize)
-        return None if is_clear else self._retry_delay_left()
+        return None if is_clear else self._delay()
 
-    def _retry_delay_left(self) -> float:
-        return max(_FULL_SOCKET_DELAY, self._retry_at - time.monotonic())
+    def _delay(self) -> float:
+        return max(_FULL_SOCKET_DELAY, self._link.retry_delay_left())
 
-    def _connect(self) -> bool:
-        """Connect where that is due; return whether there is a connection. For a thread that may wait."""
-        now, transport = time.monotonic(), self._transport
-        is_settled = transport.socket is not None and not self._lookup_is_due(now)
-        if is_settled or now < self._retry_at:
-            return transport.socket is not None
-        self._looked_up_at, self._refusals = now, transport.refusals
-        try:
-            connection = transport.connect(transport.resolve(), _CONNECT_TIMEOUT)
-        except OSError as error:
-            self._failed(error)
-            return transport.socket is not None
-        if connection is None:
-            return True
+    def _adopt(self, connection: Connection) -> bool:
+        """Use a connection from now on; return whether there is still a use for it."""
         with self._held(_LOCK_TIMEOUT) as is_held:
             if is_held and not self._closed:
-                transport.adopt(connection)
+                self._link.transport.adopt(connection)
                 return True
         connection.socket.close()
         return False
-
-    def _lookup_is_due(self, now: float) -> bool:
-        """Whether the server may be elsewhere by now: because of the time, or nobody listens where it was."""
-        was_refused = self._transport.refusals > self._refusals
-        interval = _REFUSED_LOOKUP_INTERVAL if was_refused else _LOOKUP_INTERVAL
-        return self._transport.needs_lookup and now - self._looked_up_at >= interval
-
-    def _open_at_once(self) -> bool:
-        if not self._transport.opens_at_once or time.monotonic() < self._retry_at:
-            return False
-        try:
-            connection = self._transport.connect(self._transport.resolve(), 0.0)
-        except OSError as error:
-            self._failed(error)
-            return False
-        if connection is not None:
-            self._transport.adopt(connection)
-        return True
-
-    def _failed(self, error: OSError) -> None:
-        """Count an error; wait before the next try, longer each time, but not after the first."""
-        self.tally.failed(errno.errorcode.get(error.errno or 0, type(error).__name__))
-        self._retry_at = time.monotonic() + self._retry_delay
-        self._retry_delay = min(_LAST_RETRY, max(_FIRST_RETRY, 2 * self._retry_delay))

@@ -58,7 +58,7 @@ def test_a_name_is_looked_up_again_when_it_is_time(monkeypatch, resolve):
     with StatsdListener() as old, StatsdListener() as new:
         found = [old]
         resolve(lambda: found[0].port)
-        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
+        monkeypatch.setattr("hopline_statsd.link._LOOKUP_INTERVAL", 0.0)
         client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
         client.timing("one", 1)
         assert old.wait_for(1)
@@ -72,7 +72,7 @@ def test_a_name_is_looked_up_again_when_it_is_time(monkeypatch, resolve):
 
 
 def test_a_name_is_looked_up_again_where_nobody_listens_any_more(monkeypatch, resolve):
-    monkeypatch.setattr("hopline_statsd.sender._REFUSED_LOOKUP_INTERVAL", 0.0)
+    monkeypatch.setattr("hopline_statsd.link._REFUSED_LOOKUP_INTERVAL", 0.0)
     with StatsdListener() as new:
         with StatsdListener() as old:
             found = [old.port]
@@ -122,7 +122,7 @@ def test_a_look_up_that_fails_leaves_the_connection_that_works(monkeypatch, reso
     with StatsdListener() as listener:
         ports = [listener.port]
         resolve(lambda: ports[0])
-        monkeypatch.setattr("hopline_statsd.sender._LOOKUP_INTERVAL", 0.0)
+        monkeypatch.setattr("hopline_statsd.link._LOOKUP_INTERVAL", 0.0)
         client = StatsdClient(StatsdConfig(endpoint="udp://statsd.test:1", prefix="p", flush_interval=0.02))
         client.timing("one", 1)
         assert listener.wait_for(1)

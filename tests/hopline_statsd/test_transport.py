@@ -100,8 +100,10 @@ def test_a_packet_that_the_network_refuses_for_its_length_is_counted_and_dropped
     with StatsdListener(f"unix://{tmp_path}/s") as listener:
         client = client_of(listener, max_packet_size=65_507)
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        client._sender._transport.adopt(client._sender._transport.connect([(socket.AF_UNIX, f"{tmp_path}/s")], 1))
-        client._sender._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client._sender._link.transport.adopt(
+            client._sender._link.transport.connect([(socket.AF_UNIX, f"{tmp_path}/s")], 1)
+        )
+        client._sender._link.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         probe.close()
 
         for number in range(5000):
@@ -371,7 +373,7 @@ def test_a_socket_without_memory_is_tried_again(monkeypatch, listener):
     client = client_of(listener, flush_interval=0.02)
     client.timing("one", 1)
     assert client.flush()
-    transport = client._sender._transport
+    transport = client._sender._link.transport
 
     class Exhausted:
         def __init__(self, real):
