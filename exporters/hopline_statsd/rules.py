@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -201,11 +201,10 @@ def holds(when: Mapping[str, Condition], scope: Scope) -> bool:
     return all(_matches(_field(names).value(scope), wanted) for names, wanted in when.items())
 
 
-def condition_fields(when: Mapping[str, Condition]) -> tuple[tuple[Field, ...], tuple[Field, ...]]:
-    """Return the fields that conditions look at: whose values they compare, and those that they only ask for."""
-    compared = tuple(_field(names) for names, wanted in when.items() if wanted not in _PRESENCE)
-    asked_for = tuple(_field(names) for names, wanted in when.items() if wanted in _PRESENCE)
-    return compared, asked_for
+def condition_fields(when: Mapping[str, Condition]) -> Iterator[tuple[Field, bool]]:
+    """Yield the fields that conditions look at, and whether they only ask for them, and compare no value."""
+    for names, wanted in when.items():
+        yield _field(names), wanted in _PRESENCE
 
 
 def _field(names: str) -> Field:

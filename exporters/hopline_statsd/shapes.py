@@ -55,11 +55,12 @@ class Shape(Generic[_Plan]):
         reads: dict[object, Read] = {name: _of_attribute(name, text_of) for name in written}
         asked_for: dict[str, None] = {}
         for rule, name in rules:
-            compared, present = condition_fields(rule.when)
-            # Of an attribute that is there it only matters whether it is empty, not how long a wait was, for instance.
-            plain = [field for field in present if len(field.sources) == 1]
-            asked_for.update((field.sources[0].attribute, None) for field in plain)
-            for field in (*name.fields, *compared, *(field for field in present if field not in plain)):
+            looked_at = [(field, False) for field in name.fields]
+            for field, is_only_asked_for in (*looked_at, *condition_fields(rule.when)):
+                # Of an attribute that is there it only matters whether it is empty, not how long a wait was.
+                if is_only_asked_for and len(field.sources) == 1:
+                    asked_for[field.sources[0].attribute] = None
+                    continue
                 reads.update({read: _of_span(read) for read in field.of_span})
                 self._add(field, attributes, short, reads)
         for attribute in asked_for:
