@@ -45,13 +45,17 @@ def error_types(telemetry):
     return [span.attributes.get("error.type") for span in telemetry.spans]
 
 
+async def get_from_nobody(port, middleware):
+    async with aiohttp.ClientSession(middlewares=[middleware]) as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(f"http://127.0.0.1:{port}/")
+
+
 async def test_an_attempt_that_gets_no_connection_is_told_by_its_own_error(instrument, telemetry, unused_port):
     retry = Retry(2)
     instrument()
 
-    async with aiohttp.ClientSession(middlewares=[retry]) as session:
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(f"http://127.0.0.1:{unused_port}/")
+    await get_from_nobody(unused_port, retry)
 
     assert error_types(telemetry) == ["aiohttp.client_exceptions.ClientConnectorError"] * 3
 
@@ -76,9 +80,7 @@ async def test_an_attempt_that_gets_no_connection_ends_when_its_error_comes(inst
     retry = Retry(1)
     instrument()
 
-    async with aiohttp.ClientSession(middlewares=[retry]) as session:
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(f"http://127.0.0.1:{unused_port}/")
+    await get_from_nobody(unused_port, retry)
 
     assert telemetry.spans[0].end_time <= retry.moments[0]
 
@@ -86,9 +88,7 @@ async def test_an_attempt_that_gets_no_connection_ends_when_its_error_comes(inst
 async def test_the_phases_of_an_attempt_end_with_it(instrument, telemetry, unused_port):
     instrument()
 
-    async with aiohttp.ClientSession(middlewares=[Retry(1)]) as session:
-        with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(f"http://127.0.0.1:{unused_port}/")
+    await get_from_nobody(unused_port, Retry(1))
 
     first = telemetry.spans[0]
     assert first.attributes["hopline.phase.connect"] <= seconds(first)

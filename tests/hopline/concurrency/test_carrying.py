@@ -14,6 +14,7 @@ import pytest
 from hopline import Context
 from hopline.concurrency import ThreadingInstrumentor
 from hopline.context import begin
+from tests.threads import in_thread
 
 variable = ContextVar("variable", default="default")
 
@@ -23,14 +24,6 @@ def instrumented():
     ThreadingInstrumentor().instrument()
     yield
     ThreadingInstrumentor().uninstrument()
-
-
-def in_thread(function, kind=Thread):
-    returned = []
-    thread = kind(target=lambda: returned.append(function()))
-    thread.start()
-    thread.join()
-    return returned[0]
 
 
 def in_executor(function):

@@ -14,6 +14,7 @@ from opentelemetry.util._importlib_metadata import entry_points
 from hopline import Context
 from hopline.concurrency import ThreadingInstrumentor
 from hopline.context import begin
+from tests.threads import in_thread
 
 variable = ContextVar("variable", default="default")
 
@@ -44,15 +45,6 @@ def pool():
     yield pool
     pool.close()
     pool.join()
-
-
-def in_thread(function, kind=Thread):
-    """What `function` returns in a thread."""
-    returned = []
-    thread = kind(target=lambda: returned.append(function()))
-    thread.start()
-    thread.join()
-    return returned[0]
 
 
 def seen(_=None):
