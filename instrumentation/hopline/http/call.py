@@ -85,10 +85,7 @@ class ClientCall:
     def begin(self, method: str, url: str, headers: Headers, request: object) -> None:
         """Begin an attempt; the arguments are those of :meth:`ClientTelemetry.start`."""
         telemetry = self.telemetry
-        self.method, self.url, self.request = method, url, request
-        self.destination = telemetry.destination(url)
-        self._name()
-        self._duration, self.details = None, {}
+        self._aim(method, url, request)
         attributes = self._attributes(url, headers)
         links = () if self._previous is None else (Link(self._previous.get_span_context()),)
         self._start, self._clock = time_ns(), perf_counter_ns()
@@ -111,6 +108,7 @@ class ClientCall:
         self._resends += 1
         self.sizes = (None, None)
         if self.telemetry.excludes(url):
+            self._aim(method, url, request)  # whose connections are counted all the same
             self.context = set_value(CALL, self, self._parent)
             self.telemetry.inject_excluded(url, headers, self._parent)
         else:
@@ -215,6 +213,12 @@ class ClientCall:
         hook = self.telemetry.config.response_hook
         if hook is not None and self._span is not None:
             self._tell(hook, self.request, answer)
+
+    def _aim(self, method: str, url: str, request: object) -> None:
+        self.method, self.url, self.request = method, url, request
+        self.destination = self.telemetry.destination(url)
+        self._name()
+        self._duration, self.details = None, {}
 
     def _tell(self, hook: Hook, *arguments: object) -> None:
         try:

@@ -322,6 +322,17 @@ def test_a_connection_of_another_pool_that_is_used_on_the_way_is_idle_again(inst
     pool.clear()
 
 
+def test_the_connection_of_an_excluded_redirect_hop_is_counted_where_it_leads(
+    instrument, telemetry, server, other_server, session
+):
+    instrument(excluded_urls="/b$")
+
+    session.get(server.redirect("/a", f"{other_server.url}/b"))
+
+    ports = {point.attributes["server.port"]: point.value for point in telemetry.points(OPEN)}
+    assert ports == {server.port: 1, other_server.port: 1}
+
+
 def test_body_sizes_are_measured_only_if_asked_for(instrument, telemetry, server):
     instrument()
 
