@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+from hopline._decorate import during
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +20,12 @@ class Hints:
     Attributes:
         template: the template of the URLs, or None.
         expected: the statuses that are no error.
+        around: what holds around the block, or None.
     """
 
     template: str | None = None
     expected: frozenset[int] = frozenset()
+    around: Hints | None = None
 
 
 _hints: ContextVar[Hints | None] = ContextVar("hopline_hints", default=None)
@@ -27,9 +34,31 @@ _hints: ContextVar[Hints | None] = ContextVar("hopline_hints", default=None)
 current_hints = _hints.get
 
 
-@contextmanager
-def url_template(template: str) -> Iterator[None]:
-    """Name the URLs of the requests made in this block by their template.
+class Hinting:
+    """Hints for a ``with`` block or a decorated function of any kind; may be used again, also at the same time."""
+
+    __slots__ = ("_expected", "_template")
+
+    def __init__(self, template: str | None = None, expected: frozenset[int] = frozenset()) -> None:
+        self._template = template
+        self._expected = expected
+
+    def __enter__(self) -> None:
+        around = _hints.get()
+        template, expected = (None, frozenset[int]()) if around is None else (around.template, around.expected)
+        _hints.set(Hints(template if self._template is None else self._template, expected | self._expected, around))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        hints = _hints.get()
+        _hints.set(None if hints is None else hints.around)
+
+    def __call__(self, function: F) -> F:
+        """Decorate ``function``; for a generator function the hints hold while its body runs, not at its yields."""
+        return during(function, lambda: self, lambda: self)
+
+
+def url_template(template: str) -> Hinting:
+    """Name the URLs of the requests made in a block, or in a decorated function, by their template.
 
     It becomes ``url.template`` on spans and metrics, part of the span's name and of the statsd name, and wins over
     the rules in ``OTEL_PYTHON_HOPLINE_URL_TEMPLATES``.
@@ -42,30 +71,23 @@ def url_template(template: str) -> Iterator[None]:
         ...     current_hints().template
         '/users/{id}'
     """
-    token = _hints.set(replace(_hints.get() or Hints(), template=template))
-    try:
-        yield
-    finally:
-        _hints.reset(token)
+    return Hinting(template=template)
 
 
-@contextmanager
-def expected_status(*statuses: int) -> Iterator[None]:
-    """Say that these statuses are no error of the requests made in this block.
+def expected_status(*statuses: int) -> Hinting:
+    """Say that these statuses are no error of the requests made in a block, or in a decorated function.
 
     A span that ends with one of them keeps its status unset and gets no ``error.type``. Blocks add up.
 
     Args:
         *statuses: HTTP status codes, for instance 404 and 410.
 
+    Raises:
+        ValueError: if one is no number.
+
     Example:
         >>> with expected_status(404, 410):
         ...     sorted(current_hints().expected)
         [404, 410]
     """
-    hints = _hints.get() or Hints()
-    token = _hints.set(replace(hints, expected=hints.expected.union(statuses)))
-    try:
-        yield
-    finally:
-        _hints.reset(token)
+    return Hinting(expected=frozenset(map(int, statuses)))
