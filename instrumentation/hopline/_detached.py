@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from opentelemetry.trace import (
 )
 
 from hopline._decorate import during
-from hopline._state import NO_EXTRAS, Begun, Scope, State, accepted, current
+from hopline._state import NO_EXTRAS, Begun, Lineage, Scope, State, accepted, current
 from hopline._version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,13 +55,18 @@ class detached:
         self._name = name
         self._link = link
         self._provider = tracer_provider
-        self._entered = ExitStack()
+        # By what each block's state has for its own, for a block may be entered again before it is left.
+        self._entered: dict[Lineage | None, AbstractContextManager[Span]] = {}
 
     def __enter__(self) -> Span:
-        return self._entered.enter_context(_detached(self._name or "detached", self._link, self._provider))
+        block = _detached(self._name or "detached", self._link, self._provider)
+        span = block.__enter__()
+        self._entered[_lineage()] = block
+        return span
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._entered.__exit__(kind, error, tb)
+        block = self._entered.pop(_lineage(), None) or self._entered.popitem()[1]
+        block.__exit__(kind, error, tb)
 
     def __call__(self, function: F) -> F:
         """Decorate a function or a coroutine function: each call is detached.
@@ -71,6 +76,11 @@ class detached:
         """
         name = self._name or function.__qualname__
         return during(function, lambda: _detached(name, self._link, self._provider))
+
+
+def _lineage() -> Lineage | None:
+    known = current()
+    return None if known is None else known.scope.lineage
 
 
 @contextmanager

@@ -121,6 +121,35 @@ def test_an_error_ends_the_span_as_an_error_and_is_raised(exporter, provider):
     assert named(exporter, "work").status.status_code is StatusCode.ERROR
 
 
+def test_one_may_be_entered_again_before_it_is_left(exporter, provider):
+    work = detached("work", tracer_provider=provider)
+
+    with work as outer:
+        with work as inner:
+            during = get_current_span()
+        after = get_current_span()
+
+    assert (during, after) == (inner, outer)
+    assert [span.context for span in exporter.get_finished_spans()] == [inner.context, outer.context]
+
+
+def test_one_may_be_entered_by_several_tasks_at_the_same_time(exporter, provider, caplog):
+    work = detached("work", tracer_provider=provider)
+
+    async def refresh(turns):
+        with work as span:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return get_current_span() is span
+
+    async def main():
+        return await asyncio.gather(refresh(1), refresh(3), refresh(2))
+
+    assert asyncio.run(main()) == [True, True, True]
+    assert len(exporter.get_finished_spans()) == 3
+    assert caplog.text == ""
+
+
 def test_a_decorated_function_is_detached_at_each_call_under_its_name(exporter, provider, tracer):
     @detached(tracer_provider=provider)
     def refresh(value):
