@@ -58,6 +58,11 @@ def put_into(headers: MutableMapping[str, Any], context: Context) -> None:
     headers[SENT_AT] = round(time(), 6)
 
 
+def request_id_in(headers: Mapping[str, Any]) -> object:
+    """The request id in the header of a message, in whichever case its name is written, or None."""
+    return next((value for name, value in headers.items() if name.lower() == HEADER.lower()), None)
+
+
 def seconds_in_queue(headers: Mapping[str, Any], until: float) -> float | None:
     """How long a message has waited for a worker, or None if it does not say when it was sent.
 

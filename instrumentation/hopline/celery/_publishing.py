@@ -15,10 +15,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.celery import _words as words
-from hopline.celery._messages import put_into
+from hopline.celery._messages import put_into, request_id_in
 from hopline.context import completed
 from hopline.http.redaction import description_of
-from hopline.request_id import HEADER
 
 
 class Publish:
@@ -74,9 +73,9 @@ class Publishing:
             words.span_name(words.APPLY_ASYNC, sender), parent, SpanKind.PRODUCER, attributes
         )
         context = set_span_in_context(span, parent)
-        put_into(headers, context)
-        span.set_attribute(words.REQUEST_ID, headers[HEADER])
         Publish(span, context)
+        put_into(headers, context)
+        span.set_attribute(words.REQUEST_ID, str(request_id_in(headers)))
 
     def after(self, **_: Any) -> None:
         """The message has been published (``after_task_publish``)."""

@@ -17,10 +17,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 from hopline._errors import error_type_of
 from hopline._extraction import Extraction
 from hopline.celery import _words as words
-from hopline.celery._messages import HeaderGetter, seconds_in_queue
+from hopline.celery._messages import HeaderGetter, request_id_in, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
 from hopline.http.redaction import description_of, record_exception
-from hopline.request_id import HEADER
 
 _WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))
 
@@ -149,7 +148,7 @@ class Running:
         context = self._extract(headers)
         state = current(context)
         accepted = None if state is None else state.request_id
-        return begin(context=context) if accepted in (headers.get(HEADER), headers.get(HEADER.lower())) else None
+        return begin(context=context) if accepted == request_id_in(headers) else None
 
     def _extract(self, headers: Mapping[str, Any]) -> Context:
         return self._extraction.context(headers, self._getter)

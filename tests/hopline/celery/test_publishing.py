@@ -94,6 +94,14 @@ def test_an_id_that_the_caller_sets_stays(app, instrument, telemetry):
     assert sent(app)["X-Request-Id"] == telemetry.span.attributes["hopline.request_id"] == "mine"
 
 
+def test_an_id_that_the_application_has_set_in_lower_case_is_told_too(app, instrument, telemetry):
+    instrument()
+
+    app.tasks["site.whoami"].apply_async(headers={"x-request-id": "mine"})
+
+    assert telemetry.span.attributes["hopline.request_id"] == "mine"
+
+
 def test_each_message_of_a_group_has_an_id_of_its_own(app, instrument, telemetry):
     instrument()
     Context.new("abc")
