@@ -65,9 +65,10 @@ class Packets:
         if not count:
             return 0
         templates, values = entries[:count:2], tuple(entries[1:count:2])
+        joined = b"\n".join(templates)
         del entries[:count]
         try:
-            text = b"\n".join(templates) % values
+            text = joined % values  # no call, so that no handler of a signal runs in between
         except Exception:  # noqa: BLE001  a value that only pretends to be a number must not cost the others
             text = self._format_one_by_one(templates, values)
         self._taken_lines += count >> 1
