@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Callable
 from logging import getLogger
 from typing import ParamSpec, TypeVar
+
+from hopline._errors import is_of_a_signal
 
 _logger = getLogger("hopline")
 _MAX_KINDS = 256
@@ -34,7 +35,7 @@ def guard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | No
     try:
         return function(*args, **kwargs)
     except Exception as error:
-        if _is_of_a_signal(error):
+        if is_of_a_signal(error):
             raise
         _record(function, error)
         return None
@@ -43,15 +44,6 @@ def guard(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | No
 def stopped_errors() -> dict[str, int]:
     """How many errors were stopped, by kind (``function: error type``)."""
     return dict(_stopped)
-
-
-def _is_of_a_signal(error: Exception) -> bool:
-    """Whether the handler of a signal has raised it, which may be called between any two steps of ours."""
-    handlers = {getattr(signal.getsignal(each), "__code__", None) for each in signal.valid_signals()} - {None}
-    at = error.__traceback__
-    while at is not None and at.tb_frame.f_code not in handlers:
-        at = at.tb_next
-    return at is not None
 
 
 def _record(function: Callable[..., object], error: Exception) -> None:

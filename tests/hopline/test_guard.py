@@ -7,7 +7,9 @@ import signal
 import pytest
 
 from hopline import _guard
+from hopline._errors import message_of
 from hopline._guard import guard, stopped_errors
+from hopline.logging._values import plain, text
 
 
 def broken(error=ZeroDivisionError):
@@ -77,6 +79,21 @@ def test_what_the_handler_of_a_signal_raises_goes_through():
         guard(signal.raise_signal, signal.SIGUSR1)
 
     assert stopped_errors() == {}
+
+
+class Slow(Exception):
+    """Something whose text takes longer than there is time."""
+
+    def __str__(self):
+        signal.raise_signal(signal.SIGUSR1)
+        return "slow"
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("show", [text, plain, message_of])
+def test_what_the_handler_of_a_signal_raises_while_a_text_is_made_goes_through(show):
+    with pytest.raises(TimeIsUp):
+        show(Slow())
 
 
 @pytest.mark.usefixtures("limited")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, TypeAlias
 
+from hopline._errors import is_of_a_signal
+
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 _MAX_DEPTH = 8
@@ -45,7 +47,9 @@ class _Visit:
         self._left -= 1
         try:
             return self._made(value)
-        except Exception as error:  # noqa: BLE001 - somebody else's value, a proxy for one, must not cost the record
+        except Exception as error:  # somebody else's value, a proxy for one, must not cost the record
+            if is_of_a_signal(error):
+                raise
             return _not_shown(value, error)
 
     def _made(self, value: Any) -> Plain:
@@ -105,7 +109,9 @@ def text(value: object) -> str:
         if isinstance(value, (bytes, bytearray)):
             return value.decode("utf-8", "backslashreplace")
         return well_formed(value if issubclass(type(value), str) else str(value))  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - somebody else's `__str__` must not cost the record
+    except Exception as error:  # somebody else's `__str__` must not cost the record
+        if is_of_a_signal(error):
+            raise
         return _not_shown(value, error)
 
 
