@@ -61,6 +61,8 @@ class Sessions:
         session = args[0] if instance is None and args else instance
         if self._for_all is not None:
             guard(self._for_all.reach, session)
+        if guard(_is_silent, session):
+            return wrapped(*args, **kwargs)
         try:
             kwargs = in_time(session, kwargs)
         except DeadlineExceeded as error:
@@ -141,6 +143,11 @@ def silence(session: ClientSession) -> None:
     silent.freeze()
     others = [config for config in session._trace_configs if not isinstance(config, HoplineTraceConfig)]
     session._trace_configs = [*others, silent]
+
+
+def _is_silent(session: ClientSession) -> bool:
+    configs = session._trace_configs
+    return bool(configs) and getattr(configs[-1], "telemetry", configs) is None
 
 
 def config_of_its_own(telemetry: ClientTelemetry) -> HoplineTraceConfig:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from hopline import Context
+from hopline.aiohttp_client import AioHttpClientInstrumentor
 from hopline.deadline import DeadlineExceeded
 
 SHORT_MS = 100
@@ -29,6 +30,16 @@ async def test_a_passed_deadline_is_a_timeout_before_anything_is_sent(instrument
 
     assert isinstance(raised.value, DeadlineExceeded)
     assert (site.received, telemetry.spans) == ([], [])
+
+
+async def test_a_passed_deadline_is_nothing_to_a_session_that_is_left_alone(instrument, site):
+    instrument()
+    Context.set_relative_deadline(-1)
+
+    async with aiohttp.ClientSession() as session:
+        AioHttpClientInstrumentor.uninstrument_session(session)
+        async with session.get(site.url) as response:
+            assert response.status == 200
 
 
 @pytest.mark.parametrize(
