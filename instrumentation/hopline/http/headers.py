@@ -123,7 +123,8 @@ class CapturedHeaders:
     def of_fields(self, fields: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         """The attributes for header ``fields``, each a name and a value; a name may come more than once."""
         captured: dict[str, list[str]] = {}
-        for name, value in fields:
+        for field, value in fields:
+            name = _text(field)
             if self._names.fullmatch(name):
                 hidden = self._sanitized is not None and self._sanitized.search(name)
                 values = captured.setdefault(f"{self._prefix}.{name.lower()}", [])

@@ -207,6 +207,16 @@ def test_a_suppressed_request_makes_no_span_and_carries_nothing(instrument, tele
     assert server.header("traceparent") == [None]
 
 
+def test_a_captured_field_whose_name_is_bytes_becomes_an_attribute_too(instrument, telemetry, server, session):
+    instrument(captured_request_headers="x-one")
+    request = session.prepare_request(requests.Request("GET", server.url))
+    request.headers[b"X-One"] = b"1"
+
+    session.send(request)
+
+    assert telemetry.span.attributes["http.request.header.x-one"] == ("1",)
+
+
 def test_captured_headers_become_attributes_that_keep_their_hyphens(instrument, telemetry, server, monkeypatch):
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST", "x-.*, accept")
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE", "Set-Cookie,X-Back")
