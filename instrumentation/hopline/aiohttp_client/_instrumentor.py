@@ -12,6 +12,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, TracerProvider
 
 from hopline.aiohttp_client._sessions import Sessions, config_of_its_own, silence
+from hopline.http.arguments import ClientSettings, hook, refuse_unknown
 from hopline.http.client import ClientTelemetry
 from hopline.http.config import HttpConfig
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         TraceRequestExceptionParams,
         TraceRequestStartParams,
     )
+    from typing_extensions import Unpack
     from yarl import URL
 
     UrlFilter = Callable[[URL], URL | str]
@@ -81,7 +83,7 @@ def create_trace_config(
     response_hook: ResponseHook | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
-    **settings: Any,
+    **settings: Unpack[ClientSettings],
 ) -> TraceConfig:
     """Make a trace config, to tell of the sessions that it is given to.
 
@@ -108,6 +110,7 @@ def create_trace_config(
         The config, for ``aiohttp.ClientSession(trace_configs=[…])``.
 
     Raises:
+        TypeError: if there is no argument of a name.
         ValueError: if an argument cannot be used.
 
     Example:
@@ -116,16 +119,18 @@ def create_trace_config(
         ...         async with session.get(url) as response:
         ...             return await response.text()
     """
-    settings |= {"url_filter": url_filter, "request_hook": request_hook, "response_hook": response_hook}
-    settings |= {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
-    return config_of_its_own(_make_telemetry(settings))
+    refuse_unknown("create_trace_config", settings, ClientSettings)
+    hooks = {"url_filter": url_filter, "request_hook": request_hook, "response_hook": response_hook}
+    providers = {"tracer_provider": tracer_provider, "meter_provider": meter_provider}
+    return config_of_its_own(_make_telemetry({**settings, **hooks, **providers}))
 
 
 def _make_telemetry(arguments: Mapping[str, Any]) -> ClientTelemetry:
-    url_filter, response_hook = arguments.get("url_filter"), arguments.get("response_hook")
-    adapted = {"response_hook": _without_request(response_hook)} if callable(response_hook) else {}
+    url_filter = hook("url_filter", arguments.get("url_filter"))
+    response_hook = hook("response_hook", arguments.get("response_hook"))
+    adapted = {} if response_hook is None else {"response_hook": _without_request(response_hook)}
     config = HttpConfig.of_client("AIOHTTP_CLIENT", {**arguments, **adapted})
-    if callable(url_filter):
+    if url_filter is not None:
         config = replace(config, url_filter=_of_text(url_filter))
     return ClientTelemetry(
         "hopline.aiohttp_client", config, arguments.get("tracer_provider"), arguments.get("meter_provider")

@@ -28,8 +28,9 @@ from hopline.http.series import Value
 
 if TYPE_CHECKING:
     from hopline.destinations import Destination
+    from hopline.http.arguments import Hook
     from hopline.http.client import ClientTelemetry
-    from hopline.http.config import Hook, HttpConfig
+    from hopline.http.config import HttpConfig
 
 CALL = _SUPPRESS_HTTP
 """Where the context of an attempt holds its call; other instrumentations take it for the word to keep silent."""

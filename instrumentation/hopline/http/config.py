@@ -17,13 +17,12 @@ from hopline.environment_variables import (
     OTEL_PYTHON_HOPLINE_URL_TEMPLATES,
 )
 from hopline.hosts import HostGlobs
+from hopline.http.arguments import Hook, boundaries, hook, switch, texts
 from hopline.http.attributes import KNOWN_METHODS, Words
 from hopline.http.headers import CapturedHeaders
 
 DURATION_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """The buckets, in seconds, that the semantic conventions specify for ``http.client.request.duration``."""
-
-Hook = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class HttpConfig:
         """
         return replace(
             cls._of_either("SERVER", interface, arguments),
-            trust_forwarded=read(OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, boolean, default=False),
+            trust_forwarded=_switch("trust_forwarded", arguments, OTEL_PYTHON_HOPLINE_TRUST_FORWARDED, default=False),
         )
 
     @classmethod
@@ -93,11 +92,11 @@ class HttpConfig:
         return cls(
             words=_words(),
             excluded=_excluded(name, arguments.get("excluded_urls")),
-            request_hook=_hook("request_hook", arguments),
-            response_hook=_hook("response_hook", arguments),
+            request_hook=hook("request_hook", arguments.get("request_hook")),
+            response_hook=hook("response_hook", arguments.get("response_hook")),
             request_headers=_captured(side, "request", arguments),
             response_headers=_captured(side, "response", arguments),
-            boundaries=tuple(arguments.get("duration_histogram_boundaries") or DURATION_BOUNDARIES),
+            boundaries=_boundaries(arguments),
         )
 
 
@@ -113,7 +112,7 @@ def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
         propagation={kind: hosts for kind in KINDS if (hosts := _propagation(kind, arguments)) is not None},
         templates=read(OTEL_PYTHON_HOPLINE_URL_TEMPLATES, lambda text: _templates(comma_separated(text)), ())
         if templates is None
-        else _templates(_entries("url_templates", templates)),
+        else _templates(texts("url_templates", templates)),
         expected=_expected(arguments.get("expected_statuses") or {}),
     )
 
@@ -121,7 +120,7 @@ def _rules(arguments: Mapping[str, Any]) -> DestinationRules:
 def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, frozenset[int]], ...]:
     try:
         return tuple(
-            (HostGlobs(_entries("hosts", hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items()
+            (HostGlobs(texts("hosts", hosts)), frozenset(map(int, codes))) for hosts, codes in argument.items()
         )
     except (AttributeError, TypeError, ValueError):
         raise ValueError(f"expected_statuses={argument!r} is no mapping such as {{'api.example.com': [404]}}") from None
@@ -130,7 +129,7 @@ def _expected(argument: Mapping[str, Iterable[int]]) -> tuple[tuple[HostGlobs, f
 def _propagation(kind: str, arguments: Mapping[str, Any]) -> HostGlobs | None:
     argument = arguments.get(f"propagate_{kind}")
     if argument is not None:
-        return HostGlobs(_entries(f"propagate_{kind}", argument))
+        return HostGlobs(texts(f"propagate_{kind}", argument))
     # A list with a mistake in it lets nobody receive the header: letting everybody would leak what it protects.
     variable = f"OTEL_PYTHON_HOPLINE_PROPAGATE_{kind.upper()}"
     return read(variable, lambda text: HostGlobs(comma_separated(text)), None, wrong=HostGlobs(()))
@@ -140,23 +139,14 @@ def _templates(rules: Iterable[str]) -> tuple[UrlTemplate, ...]:
     return tuple(UrlTemplate(rule) for rule in rules)
 
 
-def _entries(name: str, argument: str | Iterable[str]) -> tuple[str, ...]:
-    entries = comma_separated(argument) if isinstance(argument, str) else argument
-    if isinstance(entries, Iterable):
-        entries = tuple(entries)
-        if all(isinstance(entry, str) for entry in entries):
-            return entries
-    raise ValueError(f"{name}={argument!r} is neither a text nor a list of texts")
-
-
 def _switch(name: str, arguments: Mapping[str, Any], variable: str, *, default: bool) -> bool:
     argument = arguments.get(name)
-    return read(variable, boolean, default) if argument is None else bool(argument)
+    return read(variable, boolean, default) if argument is None else switch(name, argument)
 
 
 def _excluded(library: str, argument: str | Iterable[str] | None) -> re.Pattern[str] | None:
     if argument is not None:
-        return _any_of(_entries("excluded_urls", argument))
+        return _any_of(texts("excluded_urls", argument))
     general = read("OTEL_PYTHON_EXCLUDED_URLS", _patterns, None)
     return read(f"OTEL_PYTHON_{library}_EXCLUDED_URLS", _patterns, general)
 
@@ -171,13 +161,14 @@ def _captured(side: str, which: str, arguments: Mapping[str, Any]) -> CapturedHe
 def _field_names(name: str, arguments: Mapping[str, Any], variable: str) -> re.Pattern[str] | None:
     argument = arguments.get(name)
     if argument is not None:
-        return _any_of(_entries(name, argument), re.IGNORECASE)
+        return _any_of(texts(name, argument), re.IGNORECASE)
     return read(variable, _name_patterns, None)
 
 
-def _hook(name: str, arguments: Mapping[str, Any]) -> Hook | None:
-    hook = arguments.get(name)
-    return hook if callable(hook) else None
+def _boundaries(arguments: Mapping[str, Any]) -> tuple[float, ...]:
+    name = "duration_histogram_boundaries"
+    argument = arguments.get(name)
+    return DURATION_BOUNDARIES if argument is None else boundaries(name, argument)
 
 
 def _patterns(text: str) -> re.Pattern[str] | None:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hopline._patch import Patch, Wrapper
 from hopline._serving import in_a_turn, in_a_turn_of_a_task
 from hopline.frameworks import following
+from hopline.http.arguments import ServerArguments, refuse_unknown
 from hopline.http.config import HttpConfig
 from hopline.http.server import ServerTelemetry
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
     from typing_extensions import Unpack
-
-
-class ServerArguments(TypedDict, total=False):
-    """The keyword arguments of the public middlewares."""
-
-    tracer_provider: TracerProvider | None
-    meter_provider: MeterProvider | None
-    request_hook: Callable[..., object] | None
-    response_hook: Callable[..., object] | None
-    excluded_urls: str | Iterable[str] | None
-    captured_request_headers: str | Iterable[str] | None
-    captured_response_headers: str | Iterable[str] | None
-    sensitive_headers: str | Iterable[str] | None
-    duration_histogram_boundaries: Iterable[float] | None
 
 
 class Telling:
@@ -61,9 +46,7 @@ class ServerMiddleware:
     interface: ClassVar[str]
 
     def __init__(self, app: Callable[..., Any], **arguments: Unpack[ServerArguments]) -> None:
-        for name in arguments:
-            if name not in ServerArguments.__annotations__:
-                raise TypeError(f"{type(self).__name__} has no argument {name!r}")
+        refuse_unknown(type(self).__name__, arguments, ServerArguments)
         self._app = app
         self._telling = Telling(self.telemetry_of(arguments))
         following.begin()

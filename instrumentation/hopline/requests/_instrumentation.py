@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -101,7 +102,7 @@ class Instrumentation:
         self._streams.begin()
 
 
-def make_telemetry(arguments: dict[str, Any]) -> ClientTelemetry:
+def make_telemetry(arguments: Mapping[str, Any]) -> ClientTelemetry:
     """Make what sessions are told to.
 
     Args:

@@ -7,11 +7,13 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import finalize
 
+from hopline.http.arguments import ClientArguments, refuse_unknown
 from hopline.requests._instrumentation import instrumentation, make_telemetry
 from hopline.requests._sending import PostRequest, PreRequest, Setup
 
 if TYPE_CHECKING:
     from requests import Session
+    from typing_extensions import Unpack
 
     S = TypeVar("S", bound=Session)
 else:
@@ -19,7 +21,11 @@ else:
 
 
 def configure(
-    session: S, *, pre_request: PreRequest | None = None, post_request: PostRequest | None = None, **telemetry: Any
+    session: S,
+    *,
+    pre_request: PreRequest | None = None,
+    post_request: PostRequest | None = None,
+    **telemetry: Unpack[ClientArguments],
 ) -> S:
     """Tell of one session: its requests make spans and metrics and carry ids, whether or not all sessions' do.
 
@@ -37,8 +43,10 @@ def configure(
         The session.
 
     Raises:
+        TypeError: if there is no argument of a name.
         ValueError: if an argument cannot be used.
     """
+    refuse_unknown("configure", telemetry, ClientArguments)
     with instrumentation.changing:  # between the two, all sessions could come to be told of elsewhere
         told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
         instrumentation.set_up(session, Setup(told_to, pre_request, post_request, follows=not telemetry))

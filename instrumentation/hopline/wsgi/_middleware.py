@@ -31,7 +31,8 @@ class RequestContextMiddleware(ServerMiddleware):
             ``excluded_urls``, comma-separated regular expressions of URLs that get no span;
             ``captured_request_headers``, ``captured_response_headers`` and ``sensitive_headers``, regular expressions
             for field names;
-            ``duration_histogram_boundaries``, the buckets of ``http.server.request.duration`` in seconds.
+            ``duration_histogram_boundaries``, the buckets of ``http.server.request.duration`` in seconds;
+            ``trust_forwarded``, whether ``Forwarded`` and ``X-Forwarded-*`` are believed.
 
     Raises:
         TypeError: if there is no argument of a name.

@@ -222,6 +222,16 @@ async def test_one_session_is_told_of_without_the_others(telemetry, site):
     assert telemetry.span.attributes["hopline.connection.reused"] is False
 
 
+def test_an_argument_that_there_is_not_is_refused():
+    with pytest.raises(TypeError, match="create_trace_config has no argument 'exclude_urls'"):
+        create_trace_config(exclude_urls="health")
+
+
+def test_a_url_filter_that_is_no_function_is_refused():
+    with pytest.raises(ValueError, match="url_filter="):
+        create_trace_config(url_filter="https://")
+
+
 async def test_a_session_with_a_config_of_its_own_is_told_of_once_and_in_its_own_way(
     instrument, telemetry, others, site
 ):

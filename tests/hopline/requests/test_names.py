@@ -198,6 +198,18 @@ def test_expected_statuses_that_are_none_are_refused(instrument, wrong):
         instrument(expected_statuses=wrong)
 
 
+@pytest.mark.parametrize("argument", ["request_hook", "response_hook", "body_sizes", "propagate_to_excluded"])
+def test_what_is_neither_function_nor_switch_is_refused_by_the_name_of_the_argument(instrument, argument):
+    with pytest.raises(ValueError, match=f"{argument}="):
+        instrument(**{argument: "no"})
+
+
+@pytest.mark.parametrize("wrong", ["abc", 5, [2, 1], []])
+def test_boundaries_that_do_not_ascend_are_refused(instrument, wrong):
+    with pytest.raises(ValueError, match="duration_histogram_boundaries="):
+        instrument(duration_histogram_boundaries=wrong)
+
+
 @pytest.mark.parametrize("argument", ["url_templates", "propagate_trace", "captured_request_headers"])
 @pytest.mark.parametrize("wrong", [7, [7], b"text"])
 def test_what_is_no_list_of_texts_is_refused_by_the_name_of_the_argument(instrument, argument, wrong):

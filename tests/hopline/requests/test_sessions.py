@@ -201,6 +201,11 @@ def test_an_argument_that_cannot_be_used_is_refused(session):
         configure(session, propagate_trace="a b")
 
 
+def test_an_argument_that_there_is_not_is_refused(session):
+    with pytest.raises(TypeError, match="configure has no argument 'exclude_urls'"):
+        configure(session, exclude_urls="health")
+
+
 @pytest.mark.parametrize("hook", [lambda request: True, lambda request: request.headers, lambda request: [request]])
 def test_what_a_request_hook_returns_that_is_no_request_is_not_sent(server, session, hook):
     configure(session, pre_request=hook)

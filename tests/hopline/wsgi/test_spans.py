@@ -374,6 +374,15 @@ def test_an_argument_that_there_is_not_is_refused(middleware):
         middleware(hello, exclude_urls="health")
 
 
-def test_urls_that_are_no_expressions_are_refused(wrap):
-    with pytest.raises(ValueError, match="excluded_urls="):
-        wrap(hello, excluded_urls=object())
+@pytest.mark.parametrize(
+    "argument", ["excluded_urls", "request_hook", "duration_histogram_boundaries", "trust_forwarded"]
+)
+def test_an_argument_that_cannot_be_used_is_refused_by_its_name(wrap, argument):
+    with pytest.raises(ValueError, match=f"{argument}="):
+        wrap(hello, **{argument: object()})
+
+
+def test_the_middleware_may_trust_what_a_proxy_says(wrap, telemetry):
+    Gateway(wrap(hello, trust_forwarded=True), **PROXIED).serve()
+
+    assert telemetry.span.attributes["client.address"] == "192.0.2.7"
