@@ -11,6 +11,9 @@ from random import getrandbits
 from uuid import uuid4
 
 HEADER = "X-Request-Id"
+REQUEST_ID = "hopline.request_id"
+"""The attribute of spans and log records that is the id."""
+
 MAX_LENGTH = 128
 
 _VALID = re.compile(r"[A-Za-z0-9._:+/=~-]{1,128}")

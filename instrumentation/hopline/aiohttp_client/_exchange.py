@@ -26,11 +26,11 @@ from opentelemetry.context import get_current
 from hopline._guard import guard
 from hopline.aiohttp_client._bodies import Download
 from hopline.aiohttp_client._progress import Progress
-from hopline.http.attributes import REQUEST_ID, Outcome
+from hopline.http.attributes import Outcome
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
 from hopline.http.headers import Injected
-from hopline.request_id import HEADER
+from hopline.request_id import HEADER, REQUEST_ID
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest

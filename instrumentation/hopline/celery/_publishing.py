@@ -7,17 +7,18 @@ from contextvars import ContextVar, Token
 from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
 from hopline._errors import error_type_of
 from hopline._guard import guard
+from hopline._suppression import is_suppressed
 from hopline.celery import _words as words
 from hopline.celery._messages import put_into, request_id_in
 from hopline.context import completed
 from hopline.http.redaction import description_of
+from hopline.request_id import REQUEST_ID
 
 
 class Publish:
@@ -64,7 +65,7 @@ class Publishing:
     ) -> None:
         """A message is about to be published (Celery's signal ``before_task_publish``)."""
         parent = completed(otel_context.get_current())
-        if parent.get(_SUPPRESS):
+        if is_suppressed(parent):
             return
         # Before protocol 2 a message had no header of its own: its id is in the body.
         task_id = headers.get("id") or (body.get("id") if isinstance(body, Mapping) else None)
@@ -75,7 +76,7 @@ class Publishing:
         context = set_span_in_context(span, parent)
         Publish(span, context)
         put_into(headers, context)
-        span.set_attribute(words.REQUEST_ID, str(request_id_in(headers)))
+        span.set_attribute(REQUEST_ID, str(request_id_in(headers)))
 
     def after(self, **_: Any) -> None:
         """The message has been published (``after_task_publish``)."""

@@ -9,17 +9,19 @@ from time import time
 from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_context
 
 from hopline._errors import error_type_of
 from hopline._extraction import Extraction
+from hopline._suppression import is_suppressed
 from hopline.celery import _words as words
 from hopline.celery._messages import HeaderGetter, request_id_in, seconds_in_queue
 from hopline.context import Begun, begin, completed, current
+from hopline.http.attributes import PHASE_QUEUE
 from hopline.http.redaction import description_of, record_exception
+from hopline.request_id import REQUEST_ID
 
 _WORTH_TELLING = (("is_eager", words.EAGER), ("hostname", words.HOSTNAME), ("retries", words.RETRIES))
 
@@ -66,7 +68,7 @@ class Running:
     def prerun(self, task_id: str, task: Any, **_: Any) -> None:
         """A task is about to run (Celery's signal ``task_prerun``)."""
         around = otel_context.get_current()
-        if around.get(_SUPPRESS):
+        if is_suppressed(around):
             return
         request = task.request
         # The caller runs an eager task: what the caller is served for, the task is run for.
@@ -76,7 +78,7 @@ class Running:
         span = self._start(task.name, task_id, vars(request), parent, waited)
         request_id, deadline = (None, None) if state is None else (state.request_id, state.deadline)
         begun = begin(request_id, context=set_span_in_context(span, parent), deadline=deadline)
-        span.set_attribute(words.REQUEST_ID, begun.state.request_id or "")
+        span.set_attribute(REQUEST_ID, begun.state.request_id or "")
         Run(task_id, span, begun)
 
     def failure(self, task_id: str, exception: BaseException, **_: Any) -> None:
@@ -167,9 +169,9 @@ class Running:
         attributes.update({attribute: headers[key] for key, attribute in _WORTH_TELLING if headers.get(key)})
         state = current(parent)
         if state is not None and state.request_id is not None:
-            attributes[words.REQUEST_ID] = state.request_id
+            attributes[REQUEST_ID] = state.request_id
         if waited is not None:
-            attributes[words.QUEUE_SECONDS] = waited
+            attributes[PHASE_QUEUE] = waited
         start_time = None if began is None else int(began * 1e9)
         span_name = words.span_name(words.RUN, name)
         return self._tracer.start_span(span_name, parent, SpanKind.CONSUMER, attributes, start_time=start_time)

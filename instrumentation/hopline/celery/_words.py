@@ -18,8 +18,6 @@ REVOKED_REASON = "celery.revoked.reason"
 REVOKED_SIGNAL = "celery.terminated.signal"
 STATE = "celery.state"
 TASK_NAME = "celery.task_name"
-QUEUE_SECONDS = "hopline.phase.queue"
-REQUEST_ID = "hopline.request_id"
 
 DESTINATION = "messaging.destination.name"
 MESSAGE_ID = "messaging.message.id"

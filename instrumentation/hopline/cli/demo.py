@@ -22,6 +22,7 @@ from hopline.cli.demo_processes import DemoProcess
 from hopline.cli.otlp_receiver import OtlpReceiver
 from hopline.cli.trace_tree import lines_of
 from hopline.distro import our_instrumentors
+from hopline.request_id import REQUEST_ID
 from hopline_statsd.listener import StatsdListener
 
 _PREFIX = "demo"
@@ -196,7 +197,7 @@ def _missing_lines(planned: tuple[Visit, ...], listener: StatsdListener, deadlin
 
 
 def _show(visit: Visit, receiver: OtlpReceiver, said: list[str]) -> None:
-    traces = {s.trace_id for s in receiver.spans if s.attributes.get("hopline.request_id") == visit.request_id}
+    traces = {s.trace_id for s in receiver.spans if s.attributes.get(REQUEST_ID) == visit.request_id}
     _say(f"\n{visit.title}: GET {visit.path}, X-Request-Id: {visit.request_id}")
     for note in visit.notes:
         _say(f"   ({note})")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from hopline.cli.otlp_receiver import ReceivedSpan
+from hopline.request_id import REQUEST_ID
 
 
 def lines_of(spans: Iterable[ReceivedSpan]) -> Iterator[str]:
@@ -39,5 +40,5 @@ def _line(span: ReceivedSpan) -> str:
     outcomes = ("http.response.status_code", "error.type", "celery.state")
     outcome = next((attributes[name] for name in outcomes if attributes.get(name)), "")
     what = f"{span.service} {span.kind} {span.name} {target}".rstrip()
-    request_id = attributes.get("hopline.request_id", "")
+    request_id = attributes.get(REQUEST_ID, "")
     return f"{what}{f' → {outcome}' if outcome else ''}  {span.milliseconds:.1f} ms  id {request_id}"

@@ -23,7 +23,6 @@ from hopline.destinations import Destination
 from hopline.http.series import Series, Value
 
 SCHEMA_URL = Schemas.V1_38_0.value
-REQUEST_ID = "hopline.request_id"
 OUTCOME = "hopline.outcome"
 CANCELLED = "cancelled"
 PEER_SERVICE = "peer.service"
@@ -45,10 +44,13 @@ KNOWN_METHODS = frozenset(("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH
 OTHER_METHOD = "_OTHER"
 
 # The names before the conventions became stable, for OTEL_SEMCONV_STABILITY_OPT_IN=http/dup.
-_OLD_NAMES = {
+COMMON_OLD_NAMES = {
     HTTP_REQUEST_METHOD: "http.method",
     HTTP_RESPONSE_STATUS_CODE: "http.status_code",
     NETWORK_PROTOCOL_VERSION: "http.flavor",
+}
+_OLD_NAMES = {
+    **COMMON_OLD_NAMES,
     SERVER_ADDRESS: "net.peer.name",
     SERVER_PORT: "net.peer.port",
     URL_FULL: "http.url",
@@ -79,6 +81,18 @@ class Outcome:
     old_series: Series
     is_error: bool
 
+    @classmethod
+    def of(
+        cls, span_attributes: dict[str, Value], metric_attributes: Mapping[str, Value], old_names: Mapping[str, str]
+    ) -> Outcome:
+        """Make it of what a span and a metric get, and the names from before by the stable ones (none to tell none)."""
+        return cls(
+            span_attributes={**span_attributes, **renamed(span_attributes, old_names)},
+            series=Series(metric_attributes),
+            old_series=Series(renamed(metric_attributes, old_names)),
+            is_error=ERROR_TYPE in span_attributes,
+        )
+
 
 class Operation:
     """One method on one destination: its span's name and first attributes, and the outcomes met so far.
@@ -90,16 +104,16 @@ class Operation:
     __slots__ = ("_old_names", "_outcomes", "attributes", "metric_attributes", "origin", "span_name")
 
     def __init__(self, method: str, template: str | None, destination: Destination, words: Words) -> None:
-        known = words.method(method)
-        name = "HTTP" if known == OTHER_METHOD else known
+        spoken = words.method(method)
+        name = "HTTP" if spoken == OTHER_METHOD else spoken
         self.span_name = name if template is None else f"{name} {template}"
         self.origin = _origin(destination)
-        self.metric_attributes: dict[str, Value] = {HTTP_REQUEST_METHOD: known, **self.origin}
+        self.metric_attributes: dict[str, Value] = {HTTP_REQUEST_METHOD: spoken, **self.origin}
         if template is not None:
             self.metric_attributes[URL_TEMPLATE] = template
-        original = {} if known == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
+        original = {} if spoken == method else {HTTP_REQUEST_METHOD_ORIGINAL: method}
         self.attributes = words.spoken({**self.metric_attributes, **original})
-        self._old_names = words.old_names
+        self._old_names = _OLD_NAMES if words.old_names else {}
         self._outcomes: dict[_Ending, Outcome] = {}
 
     def outcome(
@@ -120,7 +134,7 @@ class Operation:
         status, version, error_type, expected = key
         if error_type is None and status is not None and status >= 400 and not expected:
             error_type = str(status)
-        ending = _without_none(
+        ending = known(
             {
                 HTTP_RESPONSE_STATUS_CODE: status,
                 NETWORK_PROTOCOL_VERSION: version,
@@ -128,13 +142,7 @@ class Operation:
                 OUTCOME: CANCELLED if status is None and error_type is None else None,
             }
         )
-        metric_attributes = {**self.metric_attributes, **ending}
-        outcome = Outcome(
-            span_attributes=_doubled(ending) if self._old_names else ending,
-            series=Series(metric_attributes),
-            old_series=Series(_old(metric_attributes) if self._old_names else {}),
-            is_error=error_type is not None,
-        )
+        outcome = Outcome.of(ending, {**self.metric_attributes, **ending}, self._old_names)
         if len(self._outcomes) < _MAX_OUTCOMES:
             self._outcomes[key] = outcome
         return outcome
@@ -154,9 +162,9 @@ class Words:
 
     def operation(self, method: str, template: str | None, destination: Destination) -> Operation:
         """One method, and perhaps one URL template, on one destination, prepared when it is first met."""
-        known: Operation | None = destination.operations.get((method, template))
-        if known is not None:
-            return known
+        prepared: Operation | None = destination.operations.get((method, template))
+        if prepared is not None:
+            return prepared
         operation = Operation(method, template, destination, self)
         if len(destination.operations) < _MAX_OPERATIONS:
             destination.operations[method, template] = operation
@@ -170,22 +178,20 @@ class Words:
 
     def spoken(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
         """``attributes``, with their old names beside them if this configuration asks for that."""
-        return _doubled(attributes) if self.old_names else dict(attributes)
+        return {**attributes, **renamed(attributes, _OLD_NAMES)} if self.old_names else dict(attributes)
 
 
 def _origin(destination: Destination) -> Series:
     return Series(
-        _without_none({SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name})
+        known({SERVER_ADDRESS: destination.host, SERVER_PORT: destination.port, PEER_SERVICE: destination.name})
     )
 
 
-def _doubled(attributes: Mapping[str, Value]) -> dict[str, Value]:
-    return {**attributes, **_old(attributes)}
+def renamed(attributes: Mapping[str, Value], names: Mapping[str, str]) -> dict[str, Value]:
+    """Those of ``attributes`` that have another name in ``names``, by that."""
+    return {names[name]: value for name, value in attributes.items() if name in names}
 
 
-def _old(attributes: Mapping[str, Value]) -> dict[str, Value]:
-    return {_OLD_NAMES[name]: value for name, value in attributes.items() if name in _OLD_NAMES}
-
-
-def _without_none(attributes: Mapping[str, Value | None]) -> dict[str, Value]:
+def known(attributes: Mapping[str, Value | None]) -> dict[str, Value]:
+    """``attributes`` without those that are None or empty."""
     return {name: value for name, value in attributes.items() if value is not None and value != ""}

@@ -20,11 +20,12 @@ from opentelemetry.trace.propagation import _SPAN_KEY as _SPAN
 from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline.hints import current_hints
-from hopline.http.attributes import PHASE_BODY, PHASE_HEADERS, REQUEST_ID, RESPONSE_BODY_SIZE, Operation, Outcome
+from hopline.http.attributes import PHASE_BODY, PHASE_HEADERS, RESPONSE_BODY_SIZE, Operation, Outcome
 from hopline.http.headers import Headers
 from hopline.http.instruments import Sizes
 from hopline.http.redaction import description_of, redact_url
 from hopline.http.series import Value
+from hopline.request_id import REQUEST_ID
 
 if TYPE_CHECKING:
     from hopline.destinations import Destination
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hopline.http.client import ClientTelemetry
     from hopline.http.config import HttpConfig
 
-CALL = _SUPPRESS_HTTP
+CLIENT_CALL = _SUPPRESS_HTTP
 """Where the context of an attempt holds its call; other instrumentations take it for the word to keep silent."""
 
 
@@ -94,7 +95,7 @@ class ClientCall:
             self.operation.span_name, self._parent, attributes, self._start, links
         )
         # One copy for both keys, 0.6 µs less than the API's set_span_in_context and set_value one after the other.
-        self.context = Context({**self._parent, _SPAN: span, CALL: self})
+        self.context = Context({**self._parent, _SPAN: span, CLIENT_CALL: self})
         if telemetry.config.request_hook is not None:
             self._tell(telemetry.config.request_hook, request)
         request_id = telemetry.inject(self.destination, headers, self.context, span)
@@ -110,7 +111,7 @@ class ClientCall:
         self.sizes = (None, None)
         if self.telemetry.excludes(url):
             self._aim(method, url, request)  # whose connections are counted all the same
-            self.context = set_value(CALL, self, self._parent)
+            self.context = set_value(CLIENT_CALL, self, self._parent)
             self.telemetry.inject_excluded(url, headers, self._parent)
         else:
             self.begin(method, url, headers, request)

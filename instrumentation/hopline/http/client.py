@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESS_HTTP
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 from opentelemetry.metrics import _internal as metrics
@@ -14,11 +12,12 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.trace import Span, SpanKind, TracerProvider, get_current_span, get_tracer, get_tracer_provider
 
 from hopline._locks import lasting_lock
+from hopline._suppression import is_suppressed
 from hopline._version import __version__
 from hopline.context import completed
 from hopline.destinations import Destination, Destinations
 from hopline.http.attributes import SCHEMA_URL
-from hopline.http.call import ClientCall
+from hopline.http.call import CLIENT_CALL, ClientCall
 from hopline.http.config import HttpConfig
 from hopline.http.headers import Headers, place, withdraw
 from hopline.http.injection import Injection
@@ -28,7 +27,6 @@ from hopline.http.spans import Spans, spans_of
 from hopline.request_id import HEADER
 
 _HEADER = HEADER.lower()
-_SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
 
 # One for all: clients may share a meter, and before 1.45 the SDK cannot make an instrument in two threads at once.
 _making = lasting_lock()
@@ -94,7 +92,7 @@ class ClientTelemetry:
         """
         if context is None:
             context = get_current()
-        if context and _is_suppressed(context):
+        if context and _is_left_alone(context):
             withdraw(headers)
             return None
         if self.config.excluded is not None and self.excludes(url):
@@ -179,10 +177,10 @@ class ClientTelemetry:
         return [call.operation.metric_attributes for call in list(self.active)]
 
 
-def _is_suppressed(context: Context) -> bool:
-    if context.get(_SUPPRESS) or context.get(_SUPPRESS_PLAIN):
+def _is_left_alone(context: Context) -> bool:
+    if is_suppressed(context):
         return True
-    marker = context.get(_SUPPRESS_HTTP)
+    marker = context.get(CLIENT_CALL)
     # A call of ours suppresses the instrumentations below it, not another call that is made while it lasts,
     # such as one that fetches a token.
     return bool(marker) and type(marker) is not ClientCall

@@ -11,7 +11,7 @@ from typing import Any, cast
 from opentelemetry.context import get_current
 from opentelemetry.metrics import Meter, MeterProvider, get_meter_provider
 
-from hopline.http.server import CALL
+from hopline.http.server import SERVER_CALL
 
 
 class OtherRequestsMeterProvider(MeterProvider):
@@ -40,11 +40,11 @@ class _Meter(_Delegate):
 
 class _Histogram(_Delegate):
     def record(self, *args: Any, **kwargs: Any) -> None:
-        if CALL not in get_current():
+        if SERVER_CALL not in get_current():
             self._delegate.record(*args, **kwargs)
 
 
 class _UpDownCounter(_Delegate):
     def add(self, *args: Any, **kwargs: Any) -> None:
-        if CALL not in get_current():
+        if SERVER_CALL not in get_current():
             self._delegate.add(*args, **kwargs)

@@ -11,9 +11,10 @@ from time import perf_counter_ns, time_ns
 from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.semconv.attributes.code_attributes import CODE_FUNCTION_NAME
+from opentelemetry.semconv.attributes.http_attributes import HTTP_ROUTE
 from opentelemetry.trace import (
     Span,
     SpanKind,
@@ -28,29 +29,23 @@ from hopline._errors import error_type_of
 from hopline._extraction import Extraction
 from hopline._guard import guard
 from hopline._serving import Serving
+from hopline._suppression import is_suppressed
 from hopline._version import __version__
 from hopline.context import current
 from hopline.frameworks import NOTES, Notes
 from hopline.http import access_log
-from hopline.http.attributes import REQUEST_ID, SCHEMA_URL
+from hopline.http.attributes import SCHEMA_URL, known
 from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
 from hopline.http.redaction import description_of, record_exception
 from hopline.http.series import Value
-from hopline.http.server_attributes import (
-    FUNCTION,
-    HTTP_ROUTE,
-    INTERFACE,
-    Ending,
-    ServerOperations,
-    known,
-)
+from hopline.http.server_attributes import INTERFACE, Ending, ServerOperations
 from hopline.http.server_instruments import ServerInstruments
 from hopline.http.server_request import FieldGetter, ServerRequest
 from hopline.http.spans import spans_of
+from hopline.request_id import REQUEST_ID
 
-_SUPPRESS_PLAIN = "suppress_instrumentation"  # the key's name in older releases, still set by some
-CALL = "hopline.server.call"
+SERVER_CALL = "hopline.server.call"
 """Where the call is kept, in the request's OpenTelemetry context and in its ``environ`` or ``scope``."""
 
 _NOT_FORWARDED = Forwarded()
@@ -104,7 +99,7 @@ class ServerTelemetry:
         around = otel_context.get_current()
         if call_of(raw) is not None or (around and _is_left_alone(around)):
             return None
-        raw[CALL] = call = ServerCall(self, request)
+        raw[SERVER_CALL] = call = ServerCall(self, request)
         raw[NOTES] = Notes()
         if around and _has_server_span(around):
             # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
@@ -187,7 +182,7 @@ class ServerCall:
         if config.request_headers is not None:
             attributes.update(config.request_headers.of_fields(request.fields()))
         self.span = span = telemetry.spans.start(self.operation.span_name, context, attributes, self._start)
-        context = otel_context.set_value(CALL, self, set_span_in_context(span, context))
+        context = otel_context.set_value(SERVER_CALL, self, set_span_in_context(span, context))
         if not self.is_connection:
             telemetry.active.add(self)
         if config.request_hook is not None:
@@ -247,7 +242,7 @@ class ServerCall:
         error_type = None if error is None else error_type_of(error)
         told = operation.outcome(Ending(self.status, self._request.version, route, error_type, outcome))
         if span.is_recording():
-            more = known({FUNCTION: self.function, **self._new_id()})
+            more = known({CODE_FUNCTION_NAME: self.function, **self._new_id()})
             self._telemetry.spans.add(span, {**told.span_attributes, **more})
             if told.is_error:
                 span.set_status(StatusCode.ERROR, None if error is None else description_of(error))
@@ -283,7 +278,7 @@ class ServerCall:
 
 def call_of(raw: Mapping[str, Any]) -> ServerCall | None:
     """The call that tells of the request ``raw`` (an ``environ`` or ``scope``), until it has ended; else None."""
-    call = raw.get(CALL)
+    call = raw.get(SERVER_CALL)
     return call if isinstance(call, ServerCall) and not call.ended else None
 
 
@@ -293,9 +288,9 @@ def _request_id(context: Context | None = None) -> str:
 
 
 def _is_left_alone(around: Context) -> bool:
-    if around.get(_SUPPRESS) or around.get(_SUPPRESS_PLAIN):
+    if is_suppressed(around):
         return True
-    call = around.get(CALL)
+    call = around.get(SERVER_CALL)
     # A request made from within another in the same process has a client's span around it, or none; the same request
     # that comes a second way, such as WSGI in ASGI, has the call's own.
     return isinstance(call, ServerCall) and not call.ended and get_current_span(around) is call.span

@@ -27,25 +27,20 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 from opentelemetry.semconv.attributes.url_attributes import URL_PATH, URL_QUERY, URL_SCHEME
 from opentelemetry.semconv.attributes.user_agent_attributes import USER_AGENT_ORIGINAL
 
-from hopline.http.attributes import OTHER_METHOD, OUTCOME, Outcome, Words
+from hopline.http.attributes import COMMON_OLD_NAMES, OTHER_METHOD, OUTCOME, Outcome, Words, known, renamed
 from hopline.http.forwarded import Forwarded
 from hopline.http.redaction import redact_query
-from hopline.http.series import Series, Value
+from hopline.http.series import Value
 from hopline.http.server_request import ServerRequest
 
-__all__ = ["HTTP_ROUTE"]
-
 INTERFACE = "hopline.server.interface"
-FUNCTION = "code.function.name"
 
 # The names before the conventions became stable, for OTEL_SEMCONV_STABILITY_OPT_IN=http/dup.
 _OLD_NAMES = {
+    **COMMON_OLD_NAMES,
     CLIENT_ADDRESS: "http.client_ip",
-    HTTP_REQUEST_METHOD: "http.method",
-    HTTP_RESPONSE_STATUS_CODE: "http.status_code",
     NETWORK_PEER_ADDRESS: "net.peer.ip",
     NETWORK_PEER_PORT: "net.peer.port",
-    NETWORK_PROTOCOL_VERSION: "http.flavor",
     SERVER_ADDRESS: "net.host.name",
     SERVER_PORT: "net.host.port",
     URL_SCHEME: "http.scheme",
@@ -91,7 +86,7 @@ class ServerOperation:
     __slots__ = ("_old_names", "_outcomes", "active", "attributes", "is_connection", "method", "span_name")
 
     def __init__(self, method: str, scheme: str, words: Words) -> None:
-        self._old_names = words.old_names
+        self._old_names = _OLD_NAMES if words.old_names else {}
         self._outcomes: dict[Ending, Outcome] = {}
         self.is_connection = scheme in _CONNECTIONS
         self.method = words.method(method)
@@ -100,7 +95,7 @@ class ServerOperation:
         attributes = dict(self.active)
         if self.method != method:
             attributes[HTTP_REQUEST_METHOD_ORIGINAL] = method[:_MAX_METHOD]
-        self.attributes = self._spoken(attributes)
+        self.attributes = {**attributes, **renamed(attributes, self._old_names)}
 
     def outcome(self, ending: Ending) -> Outcome:
         """How ``ending`` is told."""
@@ -112,18 +107,10 @@ class ServerOperation:
         error = str(status) if error is None and status is not None and status >= 500 else error
         span_attributes = known({HTTP_RESPONSE_STATUS_CODE: status, HTTP_ROUTE: route, ERROR_TYPE: error, OUTCOME: why})
         metric_attributes = {**self.active, **span_attributes, **known({NETWORK_PROTOCOL_VERSION: version})}
-        outcome = Outcome(
-            span_attributes=self._spoken(span_attributes),
-            series=Series(metric_attributes),
-            old_series=Series(_old(metric_attributes) if self._old_names else {}),
-            is_error=error is not None,
-        )
+        outcome = Outcome.of(span_attributes, metric_attributes, self._old_names)
         if len(self._outcomes) < _MAX_OUTCOMES:
             self._outcomes[ending] = outcome
         return outcome
-
-    def _spoken(self, attributes: dict[str, Value]) -> dict[str, Value]:
-        return {**attributes, **_old(attributes)} if self._old_names else attributes
 
 
 class ServerOperations:
@@ -169,7 +156,7 @@ class ServerOperations:
             }
         )
         if self._words.old_names:
-            attributes.update(_old(attributes))
+            attributes.update(renamed(attributes, _OLD_NAMES))
             attributes[_TARGET] = f"{request.path}?{query}" if query else request.path
         return {**operation.attributes, **attributes}
 
@@ -187,12 +174,3 @@ def _origin(host: str, scheme: str) -> Mapping[str, Value] | None:
 def _own(request: ServerRequest) -> Mapping[str, Value]:
     address, port = request.server
     return known({SERVER_ADDRESS: address, SERVER_PORT: port})
-
-
-def _old(attributes: Mapping[str, Value]) -> dict[str, Value]:
-    return {_OLD_NAMES[name]: value for name, value in attributes.items() if name in _OLD_NAMES}
-
-
-def known(attributes: Mapping[str, Value | None]) -> dict[str, Value]:
-    """``attributes`` without those that are None or empty."""
-    return {name: value for name, value in attributes.items() if value is not None and value != ""}

@@ -11,8 +11,8 @@ from typing import Any
 
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
 from opentelemetry._logs import LogRecord as OtelLogRecord
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESS
 from opentelemetry.context import Context, get_current
+from opentelemetry.semconv.attributes.code_attributes import CODE_FILE_PATH, CODE_FUNCTION_NAME, CODE_LINE_NUMBER
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
@@ -26,8 +26,10 @@ from hopline._errors import error_type_of
 from hopline._extras import FIELDS, STANDARD
 from hopline._guard import guard
 from hopline._patch import Patch
+from hopline._suppression import is_suppressed
 from hopline.logging._records import stamped
 from hopline.logging._values import plain, text, to_json, well_formed
+from hopline.request_id import REQUEST_ID
 
 # In OTLP the trace's ids have fields of their own, and the service is the resource's.
 _ELSEWHERE = STANDARD.union(FIELDS)
@@ -60,7 +62,7 @@ class OtelHandler(Handler):
 
     def emit(self, record: LogRecord) -> None:
         """Emit one record: its extras become attributes, its request id ``hopline.request_id``."""
-        if _emitting.get() or get_current().get(_SUPPRESS):
+        if _emitting.get() or is_suppressed(get_current()):
             return
         token = _emitting.set(True)
         try:
@@ -92,11 +94,11 @@ class OtelHandler(Handler):
                 attributes[key] = _attribute(value)
         request_id = record.__dict__.get("request_id")
         if request_id is not None:
-            attributes["hopline.request_id"] = _attribute(request_id)
+            attributes[REQUEST_ID] = _attribute(request_id)
         if self._code_attributes:
-            attributes["code.file.path"] = well_formed(record.pathname)
-            attributes["code.function.name"] = record.funcName
-            attributes["code.line.number"] = record.lineno
+            attributes[CODE_FILE_PATH] = well_formed(record.pathname)
+            attributes[CODE_FUNCTION_NAME] = record.funcName
+            attributes[CODE_LINE_NUMBER] = record.lineno
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             attributes["exception.type"] = error_type_of(error)

@@ -167,6 +167,16 @@ def test_a_call_that_is_refused_before_it_is_published_leaves_no_span(app, instr
     assert telemetry.spans == []
 
 
+def test_nothing_is_told_where_instrumentation_is_suppressed_by_the_name_of_older_releases(app, instrument, telemetry):
+    instrument()
+
+    token = otel_context.attach(otel_context.set_value("suppress_instrumentation", True))
+    app.tasks["site.whoami"].delay()
+    otel_context.detach(token)
+
+    assert telemetry.spans == []
+
+
 def test_nothing_is_told_where_instrumentation_is_suppressed(app, instrument, telemetry):
     instrument()
 
