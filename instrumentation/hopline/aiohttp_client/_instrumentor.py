@@ -69,7 +69,7 @@ class AioHttpClientInstrumentor(BaseInstrumentor):
 
     @staticmethod
     def uninstrument_session(client_session: ClientSession) -> None:
-        """Stop telling of one session; others go on.
+        """Stop instrumenting one session; others go on.
 
         Args:
             client_session: the session to leave alone from now on.
@@ -85,9 +85,9 @@ def create_trace_config(
     meter_provider: MeterProvider | None = None,
     **settings: Unpack[ClientSettings],
 ) -> TraceConfig:
-    """Make a trace config, to tell of the sessions that it is given to.
+    """Make a trace config, to instrument the sessions that it is given to, whether or not all are.
 
-    Such a session is told of once, in this way, also where ``AioHttpClientInstrumentor().instrument()`` tells of all.
+    Such a session is instrumented once, in this way, even where ``AioHttpClientInstrumentor().instrument()`` covers all.
 
     Args:
         url_filter: makes of a request's ``yarl.URL`` the URL to record as ``url.full``, a ``URL`` or a string.

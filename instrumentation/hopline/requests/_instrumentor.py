@@ -57,7 +57,7 @@ class RequestsInstrumentor(BaseInstrumentor):
 
     @staticmethod
     def uninstrument_session(session: Session) -> None:
-        """Stop telling of one session; see :func:`hopline.requests.uninstrument_session`.
+        """Stop instrumenting one session; see :func:`hopline.requests.uninstrument_session`.
 
         Args:
             session: the session to leave alone from now on.

@@ -1,4 +1,4 @@
-"""Sessions that are told of: one that the application has made, or one for each thread."""
+"""Instrumented sessions: one that the application has made, or one for each thread."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def configure(
     post_request: PostRequest | None = None,
     **telemetry: Unpack[ClientArguments],
 ) -> S:
-    """Tell of one session: its requests make spans and metrics and carry ids, whether or not all sessions' do.
+    """Instrument one session, whether or not all are: its requests make spans and metrics and carry ids.
 
-    It is told of once, also where ``RequestsInstrumentor().instrument()`` tells of all sessions.
+    It is instrumented once, even where ``RequestsInstrumentor().instrument()`` covers all sessions.
 
     Args:
         session: any session; it is not subclassed, and no attribute of it changes.
@@ -37,7 +37,7 @@ def configure(
             sent in its place.
         post_request: called with each prepared request and its response, or the exception that came instead.
         **telemetry: the keyword arguments of ``RequestsInstrumentor().instrument()``, for this session only; without
-            any it is told of as all sessions are, or would be.
+            any it shares the telemetry of all sessions.
 
     Returns:
         The session.
@@ -47,14 +47,14 @@ def configure(
         ValueError: if an argument cannot be used.
     """
     refuse_unknown("configure", telemetry, ClientArguments)
-    with instrumentation.changing:  # between the two, all sessions could come to be told of elsewhere
+    with instrumentation.changing:  # between the two, all sessions could come to be instrumented otherwise
         told_to = make_telemetry(telemetry) if telemetry else instrumentation.default_telemetry()
         instrumentation.set_up(session, Setup(told_to, pre_request, post_request, follows=not telemetry))
     return session
 
 
 def uninstrument_session(session: Session) -> None:
-    """Stop telling of one session, whoever told of it; others go on. :func:`configure` tells of it again.
+    """Stop instrumenting one session; others go on. :func:`configure` starts again.
 
     Args:
         session: the session to leave alone from now on.
@@ -124,12 +124,12 @@ def get_session(session_class: type[Any] | None = None) -> Any:
         session_class = Session
     sessions = _local.sessions()
     if session_class not in sessions:
-        sessions[session_class] = told_of(session_class())
+        sessions[session_class] = configured(session_class())
     return sessions[session_class]
 
 
-def told_of(session: S) -> S:
-    """Tell of a session, unless whoever made it has said how, or that it is to be left alone."""
+def configured(session: S) -> S:
+    """Instrument a session, unless whoever made it has said how, or that it is to be left alone."""
     return session if instrumentation.has_setup(session) else configure(session)
 
 

@@ -10,7 +10,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hopline._guard import guard
-from hopline.requests._sessions import told_of
+from hopline.requests._sessions import configured
 from hopline.requests.threaded.progress import Progress
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _new_session(make: Callable[[], Any] | None, steps: Iterable[Callable[[Any],
     for step in steps:
         returned = step(session)
         session = session if returned is None else returned
-    return told_of(session)
+    return configured(session)
 
 
 def _next_of(results: queue.Queue[T]) -> T | None:
