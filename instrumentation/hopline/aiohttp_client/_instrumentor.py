@@ -87,7 +87,8 @@ def create_trace_config(
 ) -> TraceConfig:
     """Make a trace config, to instrument the sessions that it is given to, whether or not all are.
 
-    Such a session is instrumented once, in this way, even where ``AioHttpClientInstrumentor().instrument()`` covers all.
+    Such a session is instrumented once, in this way, even where ``AioHttpClientInstrumentor().instrument()`` covers
+    all of them.
 
     Args:
         url_filter: makes of a request's ``yarl.URL`` the URL to record as ``url.full``, a ``URL`` or a string.
