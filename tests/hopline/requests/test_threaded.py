@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import queue
 import subprocess
 import sys
@@ -66,6 +68,36 @@ def test_an_exception_in_one_job_does_not_stop_the_others(server, unused_port):
     assert first.request.url == bad
     assert isinstance(second.exception, TypeError)
     assert [response.text for response in responses] == ["ok"]
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))])
+def test_what_came_of_a_job_can_be_copied_and_pickled(server, again):
+    jobs = [{"method": "GET", "url": server.url}, {"method": "GET", "url": "nowhere"}]
+    responses, exceptions = threaded.map(jobs, num_processes=1)
+
+    response, exception = again(next(responses)), again(next(exceptions))
+
+    assert (response.status_code, response.request_kwargs) == (200, jobs[0])
+    assert isinstance(exception.exception, requests.exceptions.MissingSchema)
+
+
+def test_the_sessions_before_one_that_cannot_be_set_up_are_closed(server):
+    made, closed = [], []
+
+    class Session(requests.Session):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    def initialize(session):
+        made.append(session)
+        if len(made) == 3:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        pool.Pool.from_urls([server.url] * 3, num_processes=3, initializer=initialize, session=Session)
+
+    assert set(closed) == set(made[:2])
 
 
 def test_what_failed_can_be_tried_again(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from contextvars import Context, copy_context
 from os import cpu_count
 from threading import Lock, Thread
@@ -51,7 +52,7 @@ class ThreadResponse:
         self.response = response
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.response, name)
+        return _attribute(self, "response", name)
 
 
 class ThreadException:
@@ -67,7 +68,7 @@ class ThreadException:
         self.exception = exception
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.exception, name)
+        return _attribute(self, "exception", name)
 
 
 class Pool:
@@ -109,7 +110,7 @@ class Pool:
         self._total = job_queue.qsize()
         self._stopped = False
         steps = [step for step in (initializer, auth_generator) if step is not None]
-        sessions = [_new_session(session, steps) for _ in range(min(number, self._total))]
+        sessions = _new_sessions(min(number, self._total), session, steps)
         self._threads = [Thread(target=self._work, args=(each,), daemon=True) for each in sessions]
         for thread in self._threads:
             thread.start()
@@ -194,6 +195,20 @@ class Pool:
             self._failed += failed
             if self._progress is not None:
                 guard(self._progress, self._done, self._failed, self._total)
+
+
+def _attribute(holder: object, held: str, name: str) -> Any:
+    # Not what copying and unpickling ask for, which is the holder's own, and at a time when it may hold nothing yet.
+    if name == held or name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(getattr(holder, held), name)
+
+
+def _new_sessions(number: int, make: Callable[[], Any] | None, steps: Iterable[Callable[[Any], Any]]) -> list[Any]:
+    with ExitStack() as made:
+        sessions = [made.enter_context(closing(_new_session(make, steps))) for _ in range(number)]
+        made.pop_all()  # all are there; had a step raised, those before it would be closed
+    return sessions
 
 
 def _new_session(make: Callable[[], Any] | None, steps: Iterable[Callable[[Any], Any]]) -> Any:
