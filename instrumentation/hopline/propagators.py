@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from logging import getLogger
-from os import environ
 
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -184,12 +182,6 @@ class DeadlinePropagator(TextMapPropagator):
 
 
 def _trust_incoming() -> bool:
-    return _trusted(environ.get(OTEL_PYTHON_HOPLINE_TRUST_INCOMING))
-
-
-@lru_cache(maxsize=8)
-def _trusted(setting: str | None) -> bool:
-    # Cached, for two propagators ask, and a wrong setting is worth one warning.
     return _settings.read(OTEL_PYTHON_HOPLINE_TRUST_INCOMING, _settings.boolean, default=True)
 
 

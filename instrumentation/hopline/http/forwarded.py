@@ -36,12 +36,8 @@ def forwarded(request: ServerRequest) -> Forwarded:
     standard = request.value("forwarded")[:_LONGEST]
     if standard:
         return _standard(standard)
-    scheme = _first(request, "x-forwarded-proto").lower()
-    return Forwarded(
-        client=_address(_first(request, "x-forwarded-for")),
-        scheme=scheme if scheme in _SCHEMES else "",
-        host=_first(request, "x-forwarded-host"),
-    )
+    fields = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
+    return _made(*(_first(request, field) for field in fields))
 
 
 def _first(request: ServerRequest, name: str) -> str:
@@ -56,12 +52,12 @@ def _standard(text: str) -> Forwarded:
             break  # what follows is what the next proxy saw
         said[pair[1].lower()] = pair[2].strip('"')
         end = pair.end()
-    scheme = said.get("proto", "").lower()
-    return Forwarded(
-        client=_address(said.get("for", "")),
-        scheme=scheme if scheme in _SCHEMES else "",
-        host=said.get("host", ""),
-    )
+    return _made(*(said.get(name, "") for name in ("for", "proto", "host")))
+
+
+def _made(client: str, scheme: str, host: str) -> Forwarded:
+    scheme = scheme.lower()
+    return Forwarded(client=_address(client), scheme=scheme if scheme in _SCHEMES else "", host=host)
 
 
 def _address(text: str) -> str:

@@ -35,6 +35,7 @@ _MAX_DESCRIPTION = 256
 _LONGEST_READ = 8192  # of a message, which may quote a whole body; no secret in its beginning is longer
 
 _CREDENTIALS = re.compile(r"://([^/?#\s]*)@")
+_USERINFO = re.compile(r"([^/?#]*?://)([^/?#]*)@").match
 
 
 def redact_url(url: str) -> str:
@@ -47,8 +48,9 @@ def redact_url(url: str) -> str:
         The URL with ``user:password@`` and the values of the seven signed-URL parameters of the semantic
         conventions replaced by ``REDACTED``.
     """
-    if "@" in url:
-        url = _without_credentials(url)
+    userinfo = _USERINFO(url) if "@" in url else None
+    if userinfo is not None:
+        url = f"{userinfo[1]}{_hidden(userinfo[2])}{url[userinfo.end(2) :]}"
     if "?" in url:
         url = redact_query(url)
     return url
@@ -87,16 +89,8 @@ def _redacted(parameter: re.Match[str]) -> str:
 
 
 def _without(credentials: re.Match[str]) -> str:
-    return f"://{REDACTED}:{REDACTED}@" if ":" in credentials[1] else f"://{REDACTED}@"
+    return f"://{_hidden(credentials[1])}@"
 
 
-def _without_credentials(url: str) -> str:
-    start = url.find("://") + 3
-    if start < 3:
-        return url
-    end = next((i for i in range(start, len(url)) if url[i] in "/?#"), len(url))
-    credentials, at, _ = url[start:end].rpartition("@")
-    if not at:
-        return url
-    hidden = f"{REDACTED}:{REDACTED}" if ":" in credentials else REDACTED
-    return f"{url[:start]}{hidden}{url[start + len(credentials) :]}"
+def _hidden(credentials: str) -> str:
+    return f"{REDACTED}:{REDACTED}" if ":" in credentials else REDACTED
