@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
+from types import ModuleType
+from typing import Protocol
 
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a server at most."""
 
 
-def flush_when_child_exits(flush: Callable[[float], object]) -> None:
-    """Have a method called that flushes, when a child of multiprocessing or of Celery's pool ends.
+class Flushable(Protocol):
+    """What may hold lines when a process ends."""
+
+    def flush(self, timeout: float) -> bool:
+        """Send whatever is there, within so many seconds."""
+
+
+_flushed_at_exit: weakref.WeakSet[Flushable] = weakref.WeakSet()
+
+
+def flush_when_child_exits(flushable: Flushable) -> None:
+    """Have something flushed when a child of multiprocessing or of Celery's pool ends.
 
     They leave with `os._exit`: the first after the finalizers of its `util` module, the second after a
     signal of Celery's. Neither module is imported here; in their children it is there already.
 
     Args:
-        flush: The method, which takes seconds; its object is not kept alive.
+        flushable: What is flushed; it is not kept alive.
     """
-    last_flush = _LastFlush(flush)
+    _flushed_at_exit.add(flushable)
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _is_child():
-        util.Finalize(None, last_flush, exitpriority=0)
+        _add_finalizer(util, os.getpid())
     signals = sys.modules.get("celery.signals")
     if signals is not None:
-        signals.worker_process_shutdown.connect(last_flush, weak=False)
-
-
-class _LastFlush:
-    """Flushes what is still in use."""
-
-    def __init__(self, flush: Callable[[float], object]) -> None:
-        self._flush = weakref.WeakMethod(flush)
-
-    def __call__(self, *_: object, **__: object) -> None:
-        flush = self._flush()
-        if flush is not None:
-            flush(EXIT_TIMEOUT)
+        signals.worker_process_shutdown.connect(_flush_all, weak=False, dispatch_uid=__name__)
 
 
 def _is_child() -> bool:
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+@lru_cache(maxsize=1)
+def _add_finalizer(util: ModuleType, pid: int) -> None:
+    """Add it once in each process: a child of a child has none of its parent's finalizers."""
+    util.Finalize(None, _flush_all, exitpriority=0)
+
+
+def _flush_all(*_: object, **__: object) -> None:
+    for flushable in list(_flushed_at_exit):
+        flushable.flush(EXIT_TIMEOUT)
 
 
 def close_with(owner: object, close: Callable[[float], object]) -> weakref.finalize[[float], object]:

@@ -210,7 +210,7 @@ class Sender:
 
     def _start(self) -> Flusher | Unaided:
         self._flusher = self._start_flusher()
-        flush_when_child_exits(self.flush)
+        flush_when_child_exits(self)
         return self._flusher
 
     def _start_flusher(self) -> Flusher | Unaided:

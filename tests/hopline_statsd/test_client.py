@@ -1,9 +1,12 @@
+import multiprocessing.process
+import multiprocessing.util
 import numbers
 import threading
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from celery.signals import worker_process_shutdown
 
 from hopline_statsd import StatsdClient
 from hopline_statsd.lines import DIALECTS
@@ -351,3 +354,20 @@ def test_the_default_client_is_configured_by_the_environment(monkeypatch):
 
         assert sent(client, listener, 1) == ["shop.jobs:1|c"]
         client.close()
+
+
+def test_clients_that_are_closed_leave_nothing_behind_in_a_child_that_runs_tasks(make_client, monkeypatch):
+    def send_and_close():
+        client = make_client()
+        client.increment("a")
+        client.close()
+
+    monkeypatch.setattr(multiprocessing.process, "parent_process", lambda: "a parent")
+    send_and_close()
+    receivers, finalizers = len(worker_process_shutdown.receivers), len(multiprocessing.util._finalizer_registry)
+
+    send_and_close()
+    send_and_close()
+
+    assert len(worker_process_shutdown.receivers) == receivers
+    assert len(multiprocessing.util._finalizer_registry) == finalizers
