@@ -131,9 +131,9 @@ class _Writer:
     """Writes the metrics of one resource, collected at one time."""
 
     def __init__(self, config: StatsdConfig, of: ResourceMetrics, budget: NameBudget, sender: Sender) -> None:
-        self._rules = config.rules.metrics
         self._resource = of.resource.attributes
         self._namer = Namer(config, self._resource, budget)
+        self._rules = [(rule, self._namer.parse(rule.id, rule.naming)) for rule in config.rules.metrics]
         self._sender = sender
         self._extremes: dict[bytes, tuple[Callable[[float, float], float], float]] = {}
 
@@ -155,9 +155,9 @@ class _Writer:
 
     def _named(self, metric: str, attributes: Mapping[str, Any]) -> tuple[Name, Scope, float]:
         scope = Scope(attributes, self._resource)
-        for rule in self._rules:
+        for rule, name in self._rules:
             if rule.holds(metric, scope):
-                return self._namer.parse(rule.id, rule.naming), scope, rule.scale
+                return name, scope, rule.scale
         return self._own_name(metric, sorted(attributes)), scope, 1.0
 
     def _own_name(self, metric: str, keys: list[str]) -> Name:
