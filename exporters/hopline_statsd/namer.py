@@ -43,13 +43,25 @@ class Name(NamedTuple):
         return tuple(dict.fromkeys(field for template in templates for field in template.fields))
 
 
+def prefix_of(config: StatsdConfig, resource: Mapping[str, object]) -> str:
+    """Return what every name starts with, as it is sent.
+
+    Args:
+        config: Its prefix is the first choice.
+        resource: The attributes of the resource; its `service.name` is the second.
+    """
+    if config.prefix is not None:
+        return dotted(config.prefix)
+    # A service name is one segment: "shop.example" is a name, not a path.
+    return segment(text_of(resource.get(_SERVICE) or "unknown_service"))
+
+
 class Namer:
     """Makes line templates under one prefix.
 
     Args:
         config: The dialect and the prefix.
-        resource: The attributes of the resource; its `service.name` is the prefix where the configuration
-            has none.
+        resource: The attributes of the resource, see `prefix_of`.
         budget: Limits the number of distinct names.
     """
 
@@ -57,9 +69,7 @@ class Namer:
         self.dialect = DIALECTS[config.dialect]
         self.resource = resource
         self._budget = budget
-        service = text_of(resource.get(_SERVICE) or "unknown_service")
-        # A service name is one segment: "shop.example" is a name, not a path.
-        self._prefix = segment(service) if config.prefix is None else dotted(config.prefix)
+        self._prefix = prefix_of(config, resource)
 
     def parse(self, rule: str, naming: Naming) -> Name:
         """Parse the templates of a rule.

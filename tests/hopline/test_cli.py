@@ -108,6 +108,18 @@ def test_doctor_shows_what_an_application_would_get():
     assert "instruments requests          yes\n" in finished.stdout
 
 
+def test_doctor_shows_the_prefix_that_lines_are_sent_with():
+    finished = doctor(
+        OTEL_TRACES_EXPORTER="statsd",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_EXPORTER_STATSD_ENDPOINT="udp://127.0.0.1:8125",
+        OTEL_SERVICE_NAME="",
+        OTEL_RESOURCE_ATTRIBUTES="service.name=shop.example",
+    )
+
+    assert "udp://127.0.0.1:8125, prefix shop-example, dialect plain\n" in finished.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [

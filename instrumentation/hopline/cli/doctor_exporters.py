@@ -8,6 +8,7 @@ from os import environ
 from urllib.parse import urlsplit
 
 from opentelemetry import propagate
+from opentelemetry.sdk.resources import Resource
 
 from hopline.cli.doctor_file import config_file, unusable_file
 from hopline.cli.doctor_sdk import refused_settings
@@ -15,6 +16,7 @@ from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
 from hopline.http.redaction import REDACTED
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
+from hopline_statsd.namer import prefix_of
 
 _CONNECT_SECONDS = 1.0
 
@@ -42,7 +44,7 @@ def exporters(problems: list[str]) -> Iterator[str]:
             problems += _unreachable(url)
         if "statsd" in names:
             config = StatsdConfig.from_environment()
-            prefix = config.prefix or environ.get("OTEL_SERVICE_NAME") or "unknown_service"
+            prefix = prefix_of(config, Resource.create().attributes)
             yield f"{'':22}{config.endpoint}, prefix {prefix}, dialect {config.dialect}"
             problems += _unresolvable(Endpoint.parse(config.endpoint))
 
