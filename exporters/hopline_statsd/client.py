@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
 from hopline_statsd.fields import text_of
-from hopline_statsd.lines import DIALECTS, MAX_VALUE, Dialect, dotted, gauge, number, segment
+from hopline_statsd.lines import DIALECTS, MAX_VALUE, Dialect, dotted, gauge, number, sample_rate, segment
 from hopline_statsd.namer import LineType
 from hopline_statsd.sender import Sender
 from hopline_statsd.stats import INVALID, StatsdStats
@@ -235,8 +235,7 @@ class StatsdClient:
 
     def _templates(self, type_: str, conversion: str = "%s") -> _Templates:
         prefix = f"{dotted(self.config.prefix)}." if self.config.prefix else ""
-        rate = 1.0 if type_ in "gs" else self._rate
-        return _Templates(prefix, self._dialect, LineType(type_, conversion, rate))
+        return _Templates(prefix, self._dialect, LineType(type_, conversion, sample_rate(type_, self._rate)))
 
     def _is_chosen(self) -> bool:
         return self._rate == 1.0 or random.random() < self._rate  # noqa: S311  no secret

@@ -16,6 +16,7 @@ PAIR = b"\x00"
 
 TIMER_TYPES = ("ms", "h", "d")
 TYPES = (*TIMER_TYPES, "c", "g", "s")
+_NEVER_SAMPLED = ("g", "s")
 
 MAX_SEGMENT = 200
 """Characters of one segment or tag value; graphite names files by them, and file systems allow 255."""
@@ -78,6 +79,16 @@ def _decimals(rate: float) -> str:
     """Write a rate to its last digit, so that it is read as it is, and without an exponent."""
     digits, _, exponent = repr(float(rate)).partition("e-")
     return f"0.{'0' * (int(exponent) - 1)}{digits.replace('.', '')}" if exponent else digits
+
+
+def sample_rate(type_: str, rate: float) -> float:
+    """Return the share of the lines of a type that is sent: all of them for gauges and sets.
+
+    Args:
+        type_: `ms`, `h`, `d`, `c`, `g` or `s`.
+        rate: The share for the types that are sampled.
+    """
+    return 1.0 if type_ in _NEVER_SAMPLED else rate
 
 
 def gauge(template: bytes, value: float) -> bytes:

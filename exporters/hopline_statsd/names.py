@@ -12,14 +12,13 @@ from opentelemetry.trace import SpanKind
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.fields import Attributes, Scope
-from hopline_statsd.lines import MAX_VALUE
+from hopline_statsd.lines import MAX_VALUE, sample_rate
 from hopline_statsd.namer import LineType, Name, Namer
 from hopline_statsd.rules import TIMER, Rule
 from hopline_statsd.shapes import Shape
 from hopline_statsd.stats import INVALID, Tally
 from hopline_statsd.values import Reader, conversion_for, reader_for
 
-_UNSAMPLED_TYPES = ("g", "s")
 _MAX_SHAPES = 512
 _MAX_PLANS = 32_768
 _NS_PER_MS = 1e6
@@ -149,7 +148,7 @@ class SpanNames:
 
     def _emitter(self, rule: Rule, name: Name, scope: Scope) -> Emitter:
         type_ = self._config.timer_type if rule.type == TIMER else rule.type
-        rate = 1.0 if type_ in _UNSAMPLED_TYPES else self._config.sample_rate
+        rate = sample_rate(type_, self._config.sample_rate)
         template = self._namer.line(name, scope, LineType(type_, conversion_for(rule), rate))
         read = reader_for(rule, self._namer.dialect, template)
         return Emitter(b"%s" if type_ == "g" else template, read, rate)
