@@ -49,11 +49,6 @@ class StatsdSpanProcessor(SpanProcessor):
         self._finalizer = close_with(self, self._sender.close)
         observe("hopline_statsd.processor", self._sender.stats, meter_provider)
 
-    @classmethod
-    def from_environment(cls) -> StatsdSpanProcessor:
-        """Make a processor with the settings of the environment."""
-        return cls(StatsdConfig.from_environment())
-
     def recording_sampler(self, sampler: Sampler) -> Sampler:
         """Have the spans recorded that a sampler drops, as far as they make statsd lines.
 

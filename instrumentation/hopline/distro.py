@@ -102,7 +102,7 @@ def _count_in_statsd(provider: TracerProvider) -> None:
     """Have every call counted, as it ends and whatever the sampling: a batch exporter would see the sampled only."""
     from hopline_statsd.processor import StatsdSpanProcessor
 
-    processor = StatsdSpanProcessor.from_environment()
+    processor = StatsdSpanProcessor()
     provider.sampler = processor.recording_sampler(provider.sampler)
     provider.add_span_processor(processor)
 

@@ -143,7 +143,7 @@ def test_a_recording_sampler_keeps_attributes_and_trace_state():
 
 def test_the_processor_reads_the_environment(monkeypatch, listener):
     monkeypatch.setenv("OTEL_EXPORTER_STATSD_ENDPOINT", listener.endpoint)
-    processor = StatsdSpanProcessor.from_environment()
+    processor = StatsdSpanProcessor()
 
     end_span(processor, CALL)
 
