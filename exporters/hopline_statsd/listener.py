@@ -1,16 +1,10 @@
-"""A small statsd server: it keeps and aggregates what arrives. For demo, watch and tests.
-
-`python -m hopline_statsd.listener` prints what arrives.
-"""
+"""A small statsd server: it keeps and aggregates what arrives. For demo, watch and tests."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -28,27 +22,23 @@ _LENGTH = 4  # bytes that say how long a packet is, as Datadog's clients write i
 _KEPT_PACKETS = 100_000
 _MAX_SERIES = 10_000
 
-Observer = Callable[[Sample], None]
-
 
 class StatsdListener:
     """A statsd server on a thread of its own; a context manager.
 
     Args:
         endpoint: Where to listen; port 0 for a free one.
-        observer: Called with each sample, in the listener's thread.
 
     Attributes:
         packets: The last 100,000 packets that arrived; of a stream, what was read at a time.
         bad_lines: Lines that are no statsd lines.
     """
 
-    def __init__(self, endpoint: str = "udp://127.0.0.1:0", observer: Observer | None = None) -> None:
+    def __init__(self, endpoint: str = "udp://127.0.0.1:0") -> None:
         scheme, _, rest = endpoint.partition("://")
         is_free_port = rest.endswith(":0")
         self._asked = Endpoint.parse(f"{scheme}://{rest[:-2]}" if is_free_port else endpoint)
         self._port = 0 if is_free_port else self._asked.port
-        self._observer = observer
         self.packets: deque[bytes] = deque(maxlen=_KEPT_PACKETS)
         self.bad_lines = 0
         self._series: dict[object, Series] = {}
@@ -124,18 +114,11 @@ class StatsdListener:
         with self._changed:
             return self._changed.wait_for(lambda: self._lines >= lines, timeout)
 
-    def summaries(self, reset: bool = False) -> list[Summary]:
-        """Summarize each series, in the order of names.
-
-        Args:
-            reset: Whether to begin anew.
-        """
+    def summaries(self) -> list[Summary]:
+        """Summarize each series, in the order of names."""
         with self._changed:
-            now = time.monotonic()
-            summaries = [series.summary(now - self._since) for series in self._series.values()]
-            if reset:
-                self._series.clear()
-                self._since = now
+            seconds = time.monotonic() - self._since
+            summaries = [series.summary(seconds) for series in self._series.values()]
         return sorted(summaries, key=lambda summary: (summary.name, sorted(summary.tags.items())))
 
     def _bind(self) -> socket.socket:
@@ -205,9 +188,6 @@ class StatsdListener:
             for sample in samples:
                 self._add(sample)
             self._changed.notify_all()
-        if self._observer is not None:
-            for sample in samples:
-                self._observer(sample)
 
     def _add(self, sample: Sample) -> None:
         key = (sample.name, sample.type, tuple(sample.tags.items()))
@@ -254,33 +234,3 @@ class _Stream:
         while len(self._rest) >= (end := _LENGTH + int.from_bytes(self._rest[:_LENGTH], "little")):
             self._take(self._rest[_LENGTH:end])
             self._rest = self._rest[end:]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print the lines that arrive, until interrupted or nobody reads them any more."""
-    parser = argparse.ArgumentParser(description="Print the statsd lines that arrive.")
-    parser.add_argument("--port", type=int, default=8125, help="UDP port to listen on (8125; 0 for a free one)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    options = parser.parse_args(arguments)
-
-    nobody_reads = threading.Event()
-
-    def show(sample: Sample) -> None:
-        tags = "".join(f" {key}={value}" for key, value in sample.tags.items())
-        try:
-            print(f"{sample.name} {sample.value} {sample.type}{tags}", flush=True)  # noqa: T201  its purpose
-        except BrokenPipeError:
-            nobody_reads.set()
-
-    with (
-        StatsdListener(f"udp://{options.host}:{options.port}", show) as listener,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        print(f"listening on {listener.endpoint}", file=sys.stderr, flush=True)  # noqa: T201  its purpose
-        nobody_reads.wait()
-    if nobody_reads.is_set():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
+import time
 
 from hopline_statsd.aggregate import Summary
 from hopline_statsd.listener import StatsdListener
@@ -30,7 +30,8 @@ def run(endpoint: str, interval: float) -> int:
         print(f"hopline watch: cannot listen at {endpoint}: {error}", file=sys.stderr)  # noqa: T201
         return 2
     try:
-        while not threading.Event().wait(interval):
+        while True:
+            time.sleep(interval)
             _show(listener)
     except KeyboardInterrupt:
         _show(listener)
