@@ -35,10 +35,9 @@ class StatsdListener:
     """
 
     def __init__(self, endpoint: str = "udp://127.0.0.1:0") -> None:
-        scheme, _, rest = endpoint.partition("://")
-        is_free_port = rest.endswith(":0")
-        self._asked = Endpoint.parse(f"{scheme}://{rest[:-2]}" if is_free_port else endpoint)
-        self._port = 0 if is_free_port else self._asked.port
+        asked = endpoint if ":///" in endpoint else endpoint.removesuffix(":0")  # which may end a path
+        self._asked = Endpoint.parse(asked)
+        self._port = self._asked.port if asked == endpoint else 0
         self.packets: deque[bytes] = deque(maxlen=_KEPT_PACKETS)
         self.bad_lines = 0
         self._series: dict[object, Series] = {}

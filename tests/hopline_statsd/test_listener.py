@@ -114,6 +114,18 @@ def test_a_stream_without_newlines_is_hung_up():
             sender.sendall(endless)
 
 
+def test_a_free_port_can_be_asked_for_without_a_scheme():
+    with StatsdListener("127.0.0.1:0") as listener:
+        send(listener, b"a:1|c")
+
+        assert listener.wait_for(1)
+
+
+def test_a_path_is_listened_at_as_it_is_asked_for(tmp_path):
+    with StatsdListener(f"unix://{tmp_path}/s:0") as listener:
+        assert listener.endpoint == f"unix://{tmp_path}/s:0"
+
+
 def test_no_lines_are_there_before_one_arrives(listener):
     assert listener.lines == []
     assert not listener.wait_for(1, timeout=0.01)
