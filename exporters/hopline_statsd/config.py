@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ _UDP_PACKET = 1432
 _LOCAL_PACKET = 8192
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StatsdConfig:
     """The settings of the statsd exporter.
 
@@ -38,11 +39,11 @@ class StatsdConfig:
         sample_rate: The share of timer and counter lines that is sent, above 0 and up to 1.
         timer_type: `ms`, `h` or `d`: the type of timer lines.
         max_names: How many distinct names a process makes, and at least one for each rule.
-        rules: Which spans and metrics make which lines.
+        rules: Which spans and metrics make which lines; `load_rules` finds them by name, or in a file.
         unsampled: Whether spans that are not sampled make lines too.
 
     Raises:
-        ValueError: A setting is out of its range; the message names it.
+        ValueError: A setting is out of its range, or of the wrong type; the message names it.
     """
 
     endpoint: str = str(Endpoint())
@@ -60,12 +61,14 @@ class StatsdConfig:
     def __post_init__(self) -> None:
         for field, check in _CHECKS.items():
             value = getattr(self, field)
-            if value is None:
+            if value is None and field in _OPTIONAL:
                 continue
             try:
                 check(value)
             except ValueError as error:
                 raise ValueError(f"{field}={value!r}: {error}") from error
+            except (AttributeError, TypeError) as error:  # the check asks for what only the right type has
+                raise ValueError(f"{field}={value!r}: it is of the wrong type, {type(value).__name__}") from error
 
     @property
     def packet_size(self) -> int:
@@ -219,6 +222,19 @@ def _between(low: float, high: float, unit: str = "") -> Callable[[float], None]
     return check
 
 
+def _whole_between(low: int, high: int, unit: str = "") -> Callable[[int], None]:
+    check = _between(low, high, unit)
+    return lambda value: check(operator.index(value))
+
+
+def _of_type(wanted: type) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if not isinstance(value, wanted):
+            raise ValueError(f"it is no {wanted.__name__}")
+
+    return check
+
+
 def _check_prefix(value: str) -> None:
     if not dotted(value):
         raise ValueError("it holds no name")
@@ -235,13 +251,17 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "endpoint": Endpoint.parse,
     "prefix": _check_prefix,
     "dialect": _one_of(tuple(DIALECTS)),
-    "max_packet_size": _between(64, 65_507, " bytes"),
-    "max_buffer_size": _between(65_536, 1 << 30, " bytes"),
+    "max_packet_size": _whole_between(64, 65_507, " bytes"),
+    "max_buffer_size": _whole_between(65_536, 1 << 30, " bytes"),
     "flush_interval": _between(0.01, 3600, " seconds"),
     "sample_rate": _check_rate,
     "timer_type": _one_of(TIMER_TYPES),
-    "max_names": _between(1, 1_000_000),
+    "max_names": _whole_between(1, 1_000_000),
+    "rules": _of_type(RuleSet),
+    "unsampled": _of_type(bool),
 }
+
+_OPTIONAL = ("prefix", "max_packet_size")
 
 _DEFAULTS_IN_WORDS = {"prefix": "the service name", "rules": "default"}
 

@@ -164,5 +164,25 @@ def test_a_wrong_keyword_argument_raises():
         StatsdConfig(sample_rate=2)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("endpoint", None),
+        ("prefix", 1),
+        ("dialect", None),
+        ("max_packet_size", 512.0),
+        ("max_buffer_size", None),
+        ("flush_interval", "1"),
+        ("sample_rate", None),
+        ("max_names", "50"),
+        ("rules", "talisker"),
+        ("unsampled", "false"),
+    ],
+)
+def test_a_keyword_argument_of_the_wrong_type_is_named(field, value):
+    with pytest.raises(ValueError, match=f"{field}={value!r}: "):
+        StatsdConfig(**{field: value})
+
+
 def test_the_default_rules_are_the_default():
     assert StatsdConfig().rules is DEFAULT

@@ -129,7 +129,13 @@ CALLS = st.lists(st.tuples(NASTY, st.sampled_from(["GET", "POST"]), NASTY, st.in
 def test_what_arrives_is_exactly_the_lines_of_the_spans_that_ended(dialect_name, calls, packet_size):
     dialect = DIALECTS[dialect_name]
     with StatsdListener() as listener:
-        config = StatsdConfig(listener.endpoint, "p", dialect_name, packet_size, flush_interval=600)
+        config = StatsdConfig(
+            endpoint=listener.endpoint,
+            prefix="p",
+            dialect=dialect_name,
+            max_packet_size=packet_size,
+            flush_interval=600,
+        )
         processor = StatsdSpanProcessor(config)
         for host, method, route, microseconds in calls:
             attributes = {"http.request.method": method, "peer.service": host, "url.template": route}
