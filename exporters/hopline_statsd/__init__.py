@@ -14,26 +14,38 @@ if TYPE_CHECKING:
     from hopline_statsd.exporter import StatsdSpanExporter
     from hopline_statsd.metrics import StatsdMetricExporter
     from hopline_statsd.processor import RecordingSampler, StatsdSpanProcessor
+    from hopline_statsd.rules import MetricRule, Naming, Rule, RuleSet
+    from hopline_statsd.rules_file import load_rules
     from hopline_statsd.stats import StatsdStats
 
 __all__ = [
+    "MetricRule",
+    "Naming",
     "RecordingSampler",
+    "Rule",
+    "RuleSet",
     "StatsdClient",
     "StatsdConfig",
     "StatsdMetricExporter",
     "StatsdSpanExporter",
     "StatsdSpanProcessor",
     "StatsdStats",
+    "load_rules",
 ]
 
 _MODULES = {
+    "MetricRule": "rules",
+    "Naming": "rules",
     "RecordingSampler": "processor",
+    "Rule": "rules",
+    "RuleSet": "rules",
     "StatsdClient": "client",
     "StatsdConfig": "config",
     "StatsdMetricExporter": "metrics",
     "StatsdSpanExporter": "exporter",
     "StatsdSpanProcessor": "processor",
     "StatsdStats": "stats",
+    "load_rules": "rules_file",
 }
 
 if not TYPE_CHECKING:  # to whom any name would seem to be there
