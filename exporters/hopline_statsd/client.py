@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from types import TracebackType
 
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
@@ -85,7 +86,7 @@ class _Templates:
 
 
 class StatsdClient:
-    """Sends metrics to a statsd server: any thread may call it, none ever waits for the server.
+    """Sends metrics to a statsd server; a context manager. Any thread may call it, none waits for the server.
 
     Lines are packed into packets; one that is not full is sent after `flush_interval`. What cannot be sent is
     counted, see `stats`. In a forked child the client goes on with a socket of its own. At the end of the
@@ -112,6 +113,14 @@ class StatsdClient:
         self._gauges = self._templates("g")
         self._sets = self._templates("s")
         self._finalizer = close_with(self, self._sender.close)
+
+    def __enter__(self) -> StatsdClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def timing(self, name: str, milliseconds: float, tags: Tags | None = None) -> None:
         """Send a duration.

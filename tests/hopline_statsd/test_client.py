@@ -356,6 +356,15 @@ def test_the_default_client_is_configured_by_the_environment(monkeypatch):
         client.close()
 
 
+def test_a_client_is_closed_at_the_end_of_its_block(make_config, listener):
+    with StatsdClient(make_config(flush_interval=600)) as client:
+        client.increment("jobs")
+
+    client.increment("late")
+    assert listener.wait_for(1)
+    assert client.stats().dropped == {"closed": 1}
+
+
 def test_clients_that_are_closed_leave_nothing_behind_in_a_child_that_runs_tasks(make_client, monkeypatch):
     def send_and_close():
         client = make_client()
