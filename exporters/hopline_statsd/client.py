@@ -17,12 +17,12 @@ from hopline_statsd.values import DURATION, finite
 
 Tags = Mapping[str, object]
 
-_MAX_TEMPLATES = 8192
+_MAX_LINE_FORMATS = 8192
 _PLAIN = frozenset((str, int))  # whose text is what `str` makes of them
 
 
-class _Templates:
-    """The line templates of one type; a bounded cache.
+class _LineFormats:
+    """The line formats of one type; a bounded cache.
 
     Args:
         prefix: What every name starts with, with its dot, or nothing.
@@ -30,7 +30,7 @@ class _Templates:
         line_type: What kind of line it is.
 
     Attributes:
-        by_name: The templates without tags that were made so far. A plain `dict`, which is looked up in
+        by_name: The formats without tags that were made so far. A plain `dict`, which is looked up in
             fastest.
     """
 
@@ -43,46 +43,46 @@ class _Templates:
         self._with_other_types: set[str] = set()
 
     def named(self, name: str) -> bytes:
-        """Return the template for a name."""
-        template = self.by_name.get(name)
-        if template is None:
-            if len(self.by_name) >= _MAX_TEMPLATES:
+        """Return the line format for a name."""
+        line_format = self.by_name.get(name)
+        if line_format is None:
+            if len(self.by_name) >= _MAX_LINE_FORMATS:
                 self.by_name.clear()
-            template = self.by_name[name] = self._make(name, {})
-        return template
+            line_format = self.by_name[name] = self._make(name, {})
+        return line_format
 
     def tagged(self, name: str, tags: Tags) -> bytes:
-        """Return the template for a name and tags."""
+        """Return the line format for a name and tags."""
         if name in self._with_other_types:
             return self._written(name, tags)
         try:
-            template = self._tagged.get((name, *tags, *tags.values()))
+            line_format = self._tagged.get((name, *tags, *tags.values()))
         except TypeError:  # a list, say, which is no key
-            template = None
-        return self._written(name, tags) if template is None else template
+            line_format = None
+        return self._written(name, tags) if line_format is None else line_format
 
     def _written(self, name: str, tags: Tags) -> bytes:
-        """Return the template for the texts of tags: `True`, `1` and `1.0` have three, and are one key."""
+        """Return the line format for the texts of tags: `True`, `1` and `1.0` have three, and are one key."""
         texts = [str(value) if type(value) in _PLAIN else text_of(value) for value in tags.values()]
         key = (name, *tags, *texts)
-        template = self._tagged.get(key)
-        if template is None:
-            if len(self._tagged) >= _MAX_TEMPLATES:
+        line_format = self._tagged.get(key)
+        if line_format is None:
+            if len(self._tagged) >= _MAX_LINE_FORMATS:
                 self._tagged.clear()
                 self._with_other_types.clear()
             if texts != [*tags.values()]:
                 self._with_other_types.add(name)
-            template = self._tagged[key] = self._make(name, dict(zip(tags, texts, strict=True)))
-        return template
+            line_format = self._tagged[key] = self._make(name, dict(zip(tags, texts, strict=True)))
+        return line_format
 
     def _make(self, name: str, texts: Mapping[str, str]) -> bytes:
         dialect, (type_, conversion, rate) = self._dialect, self._line_type
         whole = self._prefix + (dotted(name) or segment(name))
         if not dialect.has_tags:
             whole = ".".join([whole, *(segment(text) for text in texts.values())])
-            return dialect.template(whole, type_, conversion, rate=rate)
+            return dialect.line_format(whole, type_, conversion, rate=rate)
         cleaned = {dialect.tag_key(key): dialect.tag_value(text) for key, text in texts.items()}
-        return dialect.template(whole, type_, conversion, cleaned, rate)
+        return dialect.line_format(whole, type_, conversion, cleaned, rate)
 
 
 class StatsdClient:
@@ -104,14 +104,14 @@ class StatsdClient:
         self._sender = Sender(self.config)
         self._entries = self._sender.entries
         self._room = self._sender.room
-        self._timers = self._templates(self.config.timer_type, DURATION)
+        self._timers = self._line_formats(self.config.timer_type, DURATION)
         # Where lines are sampled no timer is ever known, and each asks whether it is chosen.
         self._known_timers = self._timers.by_name if self._rate == 1.0 else {}
-        self._counters = self._templates("c")
-        self._histograms = self._templates("h", DURATION)
-        self._distributions = self._templates("d", DURATION)
-        self._gauges = self._templates("g")
-        self._sets = self._templates("s")
+        self._counters = self._line_formats("c")
+        self._histograms = self._line_formats("h", DURATION)
+        self._distributions = self._line_formats("d", DURATION)
+        self._gauges = self._line_formats("g")
+        self._sets = self._line_formats("s")
         self._finalizer = close_with(self, self._sender.close)
 
     def __enter__(self) -> StatsdClient:
@@ -136,20 +136,20 @@ class StatsdClient:
                 self._sender.tally.dropped(INVALID)
                 return
             if tags is None:
-                template = self._known_timers[name]
+                line_format = self._known_timers[name]
             elif self._rate == 1.0 or self._is_chosen():
-                template = self._timers.tagged(name, tags)
+                line_format = self._timers.tagged(name, tags)
             else:
                 return
         except KeyError:
             if not self._is_chosen():
                 return
-            template = self._timers.named(name)
+            line_format = self._timers.named(name)
         except (TypeError, ArithmeticError):  # no number; a Decimal that is none
             self._sender.tally.dropped(INVALID)
             return
         entries = self._entries
-        entries += (template, milliseconds)
+        entries += (line_format, milliseconds)
         if len(entries) > self._room[0]:
             self._sender.relieve()
 
@@ -165,7 +165,7 @@ class StatsdClient:
         if checked is None:
             self._sender.tally.dropped(INVALID)
         elif self._is_chosen():
-            self._sender.put(_template(self._counters, name, tags), number(checked))
+            self._sender.put(_line_format(self._counters, name, tags), number(checked))
 
     def gauge(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Set a gauge. It is never sampled.
@@ -179,7 +179,7 @@ class StatsdClient:
         if checked is None:
             self._sender.tally.dropped(INVALID)
         else:
-            self._sender.put(b"%s", gauge(_template(self._gauges, name, tags), checked))
+            self._sender.put(b"%s", gauge(_line_format(self._gauges, name, tags), checked))
 
     def set(self, name: str, value: object, tags: Tags | None = None) -> None:
         """Add a member to a set; the server counts distinct members. It is never sampled.
@@ -189,7 +189,7 @@ class StatsdClient:
             value: The member; what may not stand in a line is replaced in its text.
             tags: Appended to the name, value after value, in the dialect without tags.
         """
-        self._sender.put(_template(self._sets, name, tags), self._dialect.member(text_of(value)).encode())
+        self._sender.put(_line_format(self._sets, name, tags), self._dialect.member(text_of(value)).encode())
 
     def histogram(self, name: str, value: float, tags: Tags | None = None) -> None:
         """Send a value of which the server makes statistics: `h`, or `ms` in a dialect that has no `h`.
@@ -235,20 +235,20 @@ class StatsdClient:
         """Return what this process has sent and dropped so far."""
         return self._sender.stats()
 
-    def _put_sample(self, templates: _Templates, name: str, value: float, tags: Tags | None) -> None:
+    def _put_sample(self, line_formats: _LineFormats, name: str, value: float, tags: Tags | None) -> None:
         checked = finite(value, 1.0, lowest=0.0)
         if checked is None:
             self._sender.tally.dropped(INVALID)
         elif self._is_chosen():
-            self._sender.put(_template(templates, name, tags), checked)
+            self._sender.put(_line_format(line_formats, name, tags), checked)
 
-    def _templates(self, type_: str, conversion: str = "%s") -> _Templates:
+    def _line_formats(self, type_: str, conversion: str = "%s") -> _LineFormats:
         prefix = f"{dotted(self.config.prefix)}." if self.config.prefix else ""
-        return _Templates(prefix, self._dialect, LineType(type_, conversion, sample_rate(type_, self._rate)))
+        return _LineFormats(prefix, self._dialect, LineType(type_, conversion, sample_rate(type_, self._rate)))
 
     def _is_chosen(self) -> bool:
         return self._rate == 1.0 or random.random() < self._rate  # noqa: S311  no secret
 
 
-def _template(templates: _Templates, name: str, tags: Tags | None) -> bytes:
-    return templates.named(name) if tags is None else templates.tagged(name, tags)
+def _line_format(line_formats: _LineFormats, name: str, tags: Tags | None) -> bytes:
+    return line_formats.named(name) if tags is None else line_formats.tagged(name, tags)

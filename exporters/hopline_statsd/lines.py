@@ -1,6 +1,6 @@
 """What a statsd line looks like: the seven dialects, their types, and what names and tags may hold.
 
-A line is written in two steps. A *template* (`my.prefix.requests.host.GET.200:%.3f|ms`) is made once for each
+A line is written in two steps. A *line format* (`my.prefix.requests.host.GET.200:%.3f|ms`) is made once for each
 series and cached; the value goes in when the packet is packed.
 """
 
@@ -91,18 +91,18 @@ def sample_rate(type_: str, rate: float) -> float:
     return 1.0 if type_ in _NEVER_SAMPLED else rate
 
 
-def gauge(template: bytes, value: float) -> bytes:
+def gauge(line_format: bytes, value: float) -> bytes:
     """Write a gauge so that the server sets it, whatever its sign.
 
     Args:
-        template: Made by `Dialect.template` for the type `g` with the conversion `%s`.
+        line_format: Made by `Dialect.line_format` for the type `g` with the conversion `%s`.
         value: A finite number within ±1e15.
 
     Returns:
         One line, or two lines that stay together: servers that take a signed value as a change see 0 first.
     """
-    line = template % number(value)
-    return line if value >= 0 else (template % b"0") + PAIR + line
+    line = line_format % number(value)
+    return line if value >= 0 else (line_format % b"0") + PAIR + line
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Dialect:
         key = self.tag_value(text).replace(self.assignment, "_")
         return self.renamed.get(key, key)
 
-    def template(
+    def line_format(
         self,
         name: str,
         type_: str,
@@ -196,7 +196,7 @@ class Dialect:
             rate: The sample rate; one below 1 is written on the line.
 
         Returns:
-            A `%` template that takes exactly one value; bytes, because they are formatted faster.
+            A `%` format that takes exactly one value; bytes, because they are formatted faster.
         """
         written = type_ if type_ in self.types else "ms"
         pairs = self.separator.join(f"{key}{self.assignment}{value}" for key, value in (tags or {}).items())

@@ -150,8 +150,8 @@ class _Writer:
 
     def write_extremes(self) -> None:
         """Write the least and the greatest values: of several points that have one name, the very least."""
-        for template, (_, value) in self._extremes.items():
-            self._sender.put(b"%s", gauge(template, value))
+        for line_format, (_, value) in self._extremes.items():
+            self._sender.put(b"%s", gauge(line_format, value))
 
     def _named(self, metric: str, attributes: Mapping[str, Any]) -> tuple[Name, Scope, float]:
         scope = Scope(attributes, self._resource)
@@ -174,11 +174,11 @@ class _Writer:
         if checked is None:
             self._sender.tally.dropped(INVALID)
             return
-        template = self._namer.line(name, scope, LineType(type_), suffix)
+        line_format = self._namer.line_format(name, scope, LineType(type_), suffix)
         if type_ == "g":
-            self._sender.put(b"%s", gauge(template, checked))
+            self._sender.put(b"%s", gauge(line_format, checked))
         else:
-            self._sender.put(template, number(checked))
+            self._sender.put(line_format, number(checked))
 
     def _histogram(self, point: _AnyHistogramPoint, type_: str, name: Name, scope: Scope, scale: float) -> None:
         if not point.count:
@@ -190,7 +190,7 @@ class _Writer:
         if self._namer.dialect.has_distributions and type_ == "c":
             for value, count in representatives(point):
                 line_type = LineType("d", "%s", rate_of(count))
-                self._sender.put(self._namer.line(name, scope, line_type), number(value * scale))
+                self._sender.put(self._namer.line_format(name, scope, line_type), number(value * scale))
 
     def _extreme(
         self,
@@ -202,6 +202,6 @@ class _Writer:
     ) -> None:
         if value is None:  # not recorded
             return
-        template = self._namer.line(name, scope, LineType("g"), suffix)
-        _, before = self._extremes.get(template, (choose, value))
-        self._extremes[template] = (choose, choose(before, value))
+        line_format = self._namer.line_format(name, scope, LineType("g"), suffix)
+        _, before = self._extremes.get(line_format, (choose, value))
+        self._extremes[line_format] = (choose, choose(before, value))

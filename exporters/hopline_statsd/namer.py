@@ -57,7 +57,7 @@ def prefix_of(config: StatsdConfig, resource: Mapping[str, object]) -> str:
 
 
 class Namer:
-    """Makes line templates under one prefix.
+    """Makes line formats under one prefix.
 
     Args:
         config: The dialect and the prefix.
@@ -84,8 +84,8 @@ class Namer:
         name, tags = naming.parse(self.dialect.has_tags)
         return Name(rule, name, {self.dialect.tag_key(key): template for key, template in tags.items()})
 
-    def line(self, name: Name, scope: Scope, line_type: LineType, suffix: str = "") -> bytes:
-        """Make a line template for what a scope says, within the budget.
+    def line_format(self, name: Name, scope: Scope, line_type: LineType, suffix: str = "") -> bytes:
+        """Make a line format for what a scope says, within the budget.
 
         Args:
             name: The name's templates.
@@ -94,7 +94,7 @@ class Namer:
             suffix: What follows the name, with its dot.
 
         Returns:
-            A template that takes the value.
+            A format that takes the value.
         """
 
         def render(values: Values) -> Series:
@@ -104,4 +104,4 @@ class Namer:
 
         values = {field: field.text(scope) for field in name.fields}
         text, tags = self._budget.name(name.rule, values, render)
-        return self.dialect.template(text, line_type.type, line_type.conversion, dict(tags), line_type.rate)
+        return self.dialect.line_format(text, line_type.type, line_type.conversion, dict(tags), line_type.rate)

@@ -24,25 +24,25 @@ _MAX_PLANS = 32_768
 _NS_PER_MS = 1e6
 
 Flat = tuple[Any, ...] | list[Any]
-"""Templates and values by turns, as `Sender.entries` takes them."""
+"""Line formats and values by turns, as `Sender.entries` takes them."""
 
 
 class Emitter(NamedTuple):
     """One line of a span.
 
     Attributes:
-        template: The line, with a place for its value.
+        line_format: The line, with a place for its value.
         read: Gets the value from the attributes; None for the duration.
         rate: The share of the lines that is sent; 1 for all.
     """
 
-    template: bytes
+    line_format: bytes
     read: Reader | None
     rate: float
 
 
 Plan = bytes | tuple[Emitter, ...]
-"""The lines of a span. Mostly it is one, of the duration, never left out: then it is that line's template."""
+"""The lines of a span. Mostly it is one, of the duration, never left out: then it is that line's format."""
 
 
 class SpanNames:
@@ -83,7 +83,7 @@ class SpanNames:
             span: An ended span.
 
         Returns:
-            Templates and values by turns; empty where no rule holds.
+            Line formats and values by turns; empty where no rule holds.
         """
         kind = id(span._kind)
         shapes = self._shapes.get(kind)
@@ -107,14 +107,14 @@ class SpanNames:
 
     def _several(self, plan: tuple[Emitter, ...], attributes: Attributes, duration: float) -> Flat:
         entries: list[Any] = []
-        for template, read, rate in plan:
+        for line_format, read, rate in plan:
             if rate < 1.0 and random.random() >= rate:  # noqa: S311  no secret
                 continue
             value = duration if read is None else read(attributes)
             if value is None:
                 self._tally.dropped(INVALID)
             else:
-                entries += (template, value)
+                entries += (line_format, value)
         return entries
 
     def _add_shape(self, kind: int, attributes: Attributes) -> Shape[Plan]:
@@ -143,15 +143,15 @@ class SpanNames:
         scope = Scope(attributes, self._namer.resource, span)
         emitters = tuple(self._emitter(rule, name, scope) for rule, name in shape.rules if rule.holds(scope))
         is_one_timer = len(emitters) == 1 and emitters[0].read is None and emitters[0].rate == 1.0
-        plan = shape.plans[key] = emitters[0].template if is_one_timer else emitters
+        plan = shape.plans[key] = emitters[0].line_format if is_one_timer else emitters
         return plan
 
     def _emitter(self, rule: Rule, name: Name, scope: Scope) -> Emitter:
         type_ = self._config.timer_type if rule.type == TIMER else rule.type
         rate = sample_rate(type_, self._config.sample_rate)
-        template = self._namer.line(name, scope, LineType(type_, conversion_for(rule), rate))
-        read = reader_for(rule, self._namer.dialect, template)
-        return Emitter(b"%s" if type_ == "g" else template, read, rate)
+        line_format = self._namer.line_format(name, scope, LineType(type_, conversion_for(rule), rate))
+        read = reader_for(rule, self._namer.dialect, line_format)
+        return Emitter(b"%s" if type_ == "g" else line_format, read, rate)
 
 
 def attributes_of(span: ReadableSpan) -> Attributes:

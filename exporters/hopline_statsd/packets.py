@@ -9,9 +9,9 @@ from hopline_statsd.lines import PAIR
 from hopline_statsd.stats import BUFFER_FULL, INVALID, TOO_LONG, Tally
 
 Entries = list[Any]
-"""Templates and values by turns: `[template, value, template, value, …]`.
+"""Line formats and values by turns: `[line_format, value, line_format, value, …]`.
 
-Templates are bytes, and so are the values of a `%s`. One flat list, extended by a pair at a time:
+Formats are bytes, and so are the values of a `%s`. One flat list, extended by a pair at a time:
 `list.extend` is atomic, so that threads need no lock to add a line, and all values of a packet are
 formatted by one `%`, at half the cost of formatting them one by one.
 """
@@ -64,13 +64,13 @@ class Packets:
         count = min(len(entries), MAX_TAKEN)
         if not count:
             return 0
-        templates, values = entries[:count:2], tuple(entries[1:count:2])
-        joined = b"\n".join(templates)
+        line_formats, values = entries[:count:2], tuple(entries[1:count:2])
+        joined = b"\n".join(line_formats)
         del entries[:count]
         try:
             text = joined % values  # no call, so that no handler of a signal runs in between
         except Exception:  # noqa: BLE001  a value that only pretends to be a number must not cost the others
-            text = self._format_one_by_one(templates, values)
+            text = self._format_one_by_one(line_formats, values)
         self._taken_lines += count >> 1
         size = len(text) + 1
         if self._open:
@@ -125,13 +125,13 @@ class Packets:
         self._lost_lines += lines
         self._tally.dropped(reason, lines)
 
-    def _format_one_by_one(self, templates: list[bytes], values: tuple[object, ...]) -> bytes:
-        pairs = zip(templates, values, strict=True)
-        return b"\n".join(line for template, value in pairs if (line := self._format_one(template, value)))
+    def _format_one_by_one(self, line_formats: list[bytes], values: tuple[object, ...]) -> bytes:
+        pairs = zip(line_formats, values, strict=True)
+        return b"\n".join(line for line_format, value in pairs if (line := self._format_one(line_format, value)))
 
-    def _format_one(self, template: bytes, value: object) -> bytes | None:
+    def _format_one(self, line_format: bytes, value: object) -> bytes | None:
         try:
-            return template % value
+            return line_format % value
         except Exception:  # noqa: BLE001  see take
             self._lose(INVALID, 1)
             return None

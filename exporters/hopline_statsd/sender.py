@@ -36,7 +36,7 @@ _beginning = threading.RLock()
 class Sender:
     """Takes lines from any thread, and sends them in packets.
 
-    Who is in a hurry adds lines without `put`: `entries += (template, value)`, then `relieve()` where
+    Who is in a hurry adds lines without `put`: `entries += (line_format, value)`, then `relieve()` where
     `len(entries) > room[0]`.
 
     Args:
@@ -83,15 +83,15 @@ class Sender:
             if self._pid != os.getpid():
                 self.begin_anew(keep, was_told=False)
 
-    def put(self, template: bytes, value: object) -> None:
+    def put(self, line_format: bytes, value: object) -> None:
         """Add one line.
 
         Args:
-            template: A template that takes one value.
+            line_format: A line format that takes one value.
             value: The value; bytes for `%s`.
         """
         entries = self.entries
-        entries += (template, value)
+        entries += (line_format, value)
         if len(entries) > self.room[0]:
             self.relieve()
 

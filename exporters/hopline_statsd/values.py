@@ -12,7 +12,7 @@ from hopline_statsd.lines import MAX_VALUE, Dialect, gauge, number
 from hopline_statsd.rules import UNITS, Rule
 
 Reader = Callable[[Mapping[str, Any]], Any]
-"""Gets what stands for the value in a template from attributes; None where it is no value."""
+"""Gets what stands for the value in a line format from attributes; None where it is no value."""
 
 DURATION = "%.3f"
 """Milliseconds with the resolution of a microsecond."""
@@ -23,13 +23,13 @@ def conversion_for(rule: Rule) -> str:
     return DURATION if rule.is_timer else "%s"
 
 
-def reader_for(rule: Rule, dialect: Dialect, template: bytes) -> Reader | None:
+def reader_for(rule: Rule, dialect: Dialect, line_format: bytes) -> Reader | None:
     """Return what reads the value that a rule asks for.
 
     Args:
         rule: The rule.
         dialect: The dialect, where the value is written in its way.
-        template: The line's template; a gauge may need two lines, and so makes lines of its own.
+        line_format: The line's format; a gauge may need two lines, and so makes lines of its own.
 
     Returns:
         The reader; None where the value is the duration of the span.
@@ -46,7 +46,7 @@ def reader_for(rule: Rule, dialect: Dialect, template: bytes) -> Reader | None:
         value = finite(attributes.get(attribute), 1.0)
         if value is None:
             return None
-        return gauge(template, value) if rule.type == "g" else number(value)
+        return gauge(line_format, value) if rule.type == "g" else number(value)
 
     return read
 

@@ -61,8 +61,8 @@ def test_a_line_is_read_back_as_it_was_meant(dialect_name, name, tags, value, ty
     cleaned = {dialect.tag_key(key): dialect.tag_value(text) for key, text in tags.items()}
     cleaned = cleaned if dialect.has_tags else {}
 
-    template = dialect.template(segment(name), type_, "%s", cleaned, 0.25)
-    sample = parse_line((template % number(value)).decode())
+    line_format = dialect.line_format(segment(name), type_, "%s", cleaned, 0.25)
+    sample = parse_line((line_format % number(value)).decode())
 
     assert (sample.name, sample.tags, sample.rate) == (segment(name), cleaned, 0.25)
     assert float(sample.value) == pytest.approx(value, abs=1e-9)
@@ -71,7 +71,7 @@ def test_a_line_is_read_back_as_it_was_meant(dialect_name, name, tags, value, ty
 
 @given(DIALECT, NUMBER, st.floats(-100, 100), st.booleans())
 def test_a_gauge_ends_up_at_its_value_whatever_it_was_before(dialect_name, value, before, signs_are_changes):
-    lines = gauge(DIALECTS[dialect_name].template("depth", "g", "%s"), value).split(PAIR)
+    lines = gauge(DIALECTS[dialect_name].line_format("depth", "g", "%s"), value).split(PAIR)
 
     level = before
     for line in lines:
@@ -98,7 +98,7 @@ def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, ho
         def on_end(self, span):
             names = SpanNames(config, {"service.name": service}, NameBudget(2000), Tally())
             flat = names.lines(span)
-            lines.extend(template % value for template, value in zip(flat[::2], flat[1::2], strict=True))
+            lines.extend(line_format % value for line_format, value in zip(flat[::2], flat[1::2], strict=True))
 
         def shutdown(self):
             pass
@@ -200,16 +200,16 @@ def test_what_is_no_statsd_line_is_not_read(line):
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
 def test_no_tags_are_written_where_there_are_none(dialect):
-    assert DIALECTS[dialect].template("a", "c", "%s") == b"a:%s|c"
+    assert DIALECTS[dialect].line_format("a", "c", "%s") == b"a:%s|c"
 
 
 @pytest.mark.parametrize("rate", ["0.00001", "0.000016666666666666667", "0.1", "0.3333333333333333"])
 def test_a_sample_rate_is_written_to_its_last_digit_without_an_exponent(rate):
-    assert DIALECTS["plain"].template("a", "c", "%s", rate=float(rate)) == b"a:%s|c|@" + rate.encode()
+    assert DIALECTS["plain"].line_format("a", "c", "%s", rate=float(rate)) == b"a:%s|c|@" + rate.encode()
 
 
 def counted_by_a_server_that_cuts_off(count):
-    line = DIALECTS["dogstatsd"].template("a", "d", "1", rate=rate_of(count)).decode()
+    line = DIALECTS["dogstatsd"].line_format("a", "d", "1", rate=rate_of(count)).decode()
     return int(1 / parse_line(line).rate)
 
 
