@@ -17,8 +17,8 @@ from hopline_statsd.budget import NameBudget
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.exits import EXIT_TIMEOUT, close_with
 from hopline_statsd.guard import Guard
-from hopline_statsd.names import SpanNames
 from hopline_statsd.sender import Sender
+from hopline_statsd.span_lines import SpanLines
 from hopline_statsd.stats import StatsdStats
 from hopline_statsd.telemetry import observe
 
@@ -42,8 +42,8 @@ class StatsdSpanProcessor(SpanProcessor):
         self._sender = Sender(self.config)
         self._entries = self._sender.entries
         self._room = self._sender.room
-        self._names_by_resource: dict[int, tuple[Resource, SpanNames]] = {}
-        self._current = self._names_for(Resource.get_empty())
+        self._lines_by_resource: dict[int, tuple[Resource, SpanLines]] = {}
+        self._current = self._lines_for(Resource.get_empty())
         self._guard = Guard("a span makes no statsd line", self._sender.tally)
         self._takes_all = self.config.unsampled
         self._finalizer = close_with(self, self._sender.close)
@@ -67,10 +67,10 @@ class StatsdSpanProcessor(SpanProcessor):
         try:
             if not (self._takes_all or span.context.trace_flags.sampled):
                 return
-            resource, names = self._current
+            resource, span_lines = self._current
             if span._resource is not resource:
-                names = self._names_for(span.resource)[1]
-            lines = names.lines(span)
+                span_lines = self._lines_for(span.resource)[1]
+            lines = span_lines.of(span)
             if lines:
                 entries = self._entries
                 entries += lines
@@ -99,13 +99,13 @@ class StatsdSpanProcessor(SpanProcessor):
         """Return what this process has sent and dropped so far."""
         return self._sender.stats()
 
-    def _names_for(self, resource: Resource) -> tuple[Resource, SpanNames]:
-        known = self._names_by_resource.get(id(resource))
+    def _lines_for(self, resource: Resource) -> tuple[Resource, SpanLines]:
+        known = self._lines_by_resource.get(id(resource))
         if known is None:
-            if len(self._names_by_resource) >= _MAX_RESOURCES:
-                self._names_by_resource.clear()
-            names = SpanNames(self.config, resource.attributes, self._budget, self._sender.tally)
-            known = self._names_by_resource[id(resource)] = (resource, names)
+            if len(self._lines_by_resource) >= _MAX_RESOURCES:
+                self._lines_by_resource.clear()
+            span_lines = SpanLines(self.config, resource.attributes, self._budget, self._sender.tally)
+            known = self._lines_by_resource[id(resource)] = (resource, span_lines)
         self._current = known
         return known
 

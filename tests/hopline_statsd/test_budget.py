@@ -124,8 +124,8 @@ def test_a_name_without_fields_needs_no_budget(make_processor, listener):
 
 @pytest.mark.parametrize("varying", ["server.address", "another"])
 def test_caches_stay_bounded_whatever_varies(make_processor, varying, monkeypatch):
-    monkeypatch.setattr("hopline_statsd.names._MAX_PLANS", 200)
-    monkeypatch.setattr("hopline_statsd.names._MAX_SHAPES", 20)
+    monkeypatch.setattr("hopline_statsd.span_lines._MAX_PLANS", 200)
+    monkeypatch.setattr("hopline_statsd.span_lines._MAX_SHAPES", 20)
     processor = make_processor(max_names=10)
 
     for number in range(1000):

@@ -13,9 +13,9 @@ from hopline_statsd.buckets import rate_of
 from hopline_statsd.budget import NameBudget
 from hopline_statsd.lines import DIALECTS, MAX_VALUE, PAIR, dotted, gauge, number, segment
 from hopline_statsd.listener import StatsdListener
-from hopline_statsd.names import SpanNames
 from hopline_statsd.packets import Packets
 from hopline_statsd.parse import parse_line, parse_packet
+from hopline_statsd.span_lines import SpanLines
 from hopline_statsd.stats import Tally
 from tests.hopline_statsd.spans import end_span
 
@@ -96,8 +96,8 @@ def test_a_span_makes_one_readable_line_whatever_its_attributes_hold(dialect, ho
             pass
 
         def on_end(self, span):
-            names = SpanNames(config, {"service.name": service}, NameBudget(2000), Tally())
-            flat = names.lines(span)
+            span_lines = SpanLines(config, {"service.name": service}, NameBudget(2000), Tally())
+            flat = span_lines.of(span)
             lines.extend(line_format % value for line_format, value in zip(flat[::2], flat[1::2], strict=True))
 
         def shutdown(self):

@@ -45,7 +45,7 @@ Plan = bytes | tuple[Emitter, ...]
 """The lines of a span. Mostly it is one, of the duration, never left out: then it is that line's format."""
 
 
-class SpanNames:
+class SpanLines:
     """Makes the lines of spans that have one resource.
 
     Args:
@@ -76,7 +76,7 @@ class SpanNames:
         """The kinds of spans that may make lines."""
         return frozenset(kind for kind in SpanKind if id(kind) in self._shapes)
 
-    def lines(self, span: ReadableSpan) -> Flat:
+    def of(self, span: ReadableSpan) -> Flat:
         """Make the lines of a span.
 
         Args:
