@@ -20,14 +20,14 @@ class RequestIdSpanProcessor(SpanProcessor):
 
     The hopline distribution adds it by itself. Where an application builds its own provider, it does:
 
-    Attributes:
-        at_first: called once, when the next span starts.
-
     Example:
         >>> from opentelemetry.sdk.trace import TracerProvider
         >>> from hopline.processor import RequestIdSpanProcessor
         >>> provider = TracerProvider()
         >>> provider.add_span_processor(RequestIdSpanProcessor())
+
+    Attributes:
+        at_first: called once, when the next span starts.
     """
 
     def __init__(self) -> None:
