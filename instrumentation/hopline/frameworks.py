@@ -38,7 +38,7 @@ class Notes:
         root: what the path began with, as the framework saw it: its ``SCRIPT_NAME`` or ``root_path``.
         rule: Flask's rule.
         match: Django's match.
-        routes: Starlette's and FastAPI's mounts, and the route within them.
+        routes: Starlette's and FastAPI's mounts, and the route within them, each with the ``root_path`` it has.
     """
 
     __slots__ = ("match", "root", "routes", "rule")
@@ -47,7 +47,11 @@ class Notes:
         self.root: str | None = None
         self.rule: Any = None
         self.match: Any = None
-        self.routes: tuple[Any, ...] = ()
+        self.routes: tuple[tuple[str, Any], ...] = ()
+
+    def __deepcopy__(self, _memo: object) -> Notes:
+        """Be shared by deep copies of the ``scope``, too."""
+        return self
 
 
 _NOTHING = Notes()
@@ -107,10 +111,10 @@ def view_of_scope(scope: Mapping[str, Any], root: str) -> View:
     if notes.root and f"{scope['path']}/".startswith(f"{notes.root}/"):
         root = notes.root
     if notes.match is not None:
-        return _django(notes.match, root + "".join(mount.path for mount in notes.routes))
+        return _django(notes.match, root + "".join(mount.path for _, mount in notes.routes))
     if not notes.routes:
         return UNKNOWN
-    *mounts, last = notes.routes
+    *mounts, last = (route for _, route in notes.routes)
     endpoint = getattr(last, "endpoint", None) or getattr(last, "app", None)
     return View(f"{root}{''.join(mount.path for mount in mounts)}{last.path_format}", _name_of(endpoint))
 
@@ -169,13 +173,27 @@ def _handle_route(wrapped: Callable[..., Any], route: Any, args: Any, kwargs: An
 
 def _note_route(route: Any, scope: Mapping[str, Any], *_: Any, **__: Any) -> None:
     notes = scope.get(NOTES)
-    # FastAPI's method calls Starlette's, as a rule.
-    if notes is None or (notes.routes and notes.routes[-1] is route):
+    if notes is None:
         return
     # A route of a FastAPI router that is included in another has its own part of the path; the whole is here.
     included = scope.get("fastapi", {}).get("effective_route_context")
-    notes.routes += (route if included is None or included.original_route is not route else included,)
+    found = route if included is None or included.original_route is not route else included
+    root = scope.get("root_path") or ""
+    around = [(outer_root, outer) for outer_root, outer in notes.routes if _is_around(outer_root, outer, root, route)]
+    notes.routes = (*around, (root, found))
     _note_root(notes, scope)
+
+
+def _is_around(outer_root: str, outer: Any, root: str, route: Any) -> bool:
+    """Whether ``outer`` is a mount around ``route``, and not what another call of the application has found.
+
+    A middleware may call the application again, for another path perhaps; FastAPI's method, as a rule, calls
+    Starlette's for the same route.
+    """
+    if hasattr(outer, "endpoint") or not f"{root}/".startswith(f"{outer_root}/"):
+        return False
+    # A mount, unless it is of no path, has a longer root_path than what is around it.
+    return root != outer_root or hasattr(route, "endpoint") or not route.path
 
 
 def _note_root(notes: Notes, scope: Mapping[str, Any]) -> None:

@@ -67,6 +67,23 @@ def test_a_route_is_known_behind_a_middleware_that_copies_the_scope(wrap, teleme
 
 
 @each_view
+def test_a_route_is_known_behind_a_middleware_that_calls_the_application_twice(
+    wrap, telemetry, app, path, route, function
+):
+    async def trying(scope, receive, send):
+        for first in ("/shelf", "/acme/fastapi/none", path):
+            attempt = AsgiGateway(app)
+            attempt.scope = {**scope, "path": first}
+            await attempt.run()
+        await app({**scope}, receive, send)
+
+    AsgiGateway(wrap(trying), path=path).serve()
+
+    assert telemetry.span.attributes["http.route"] == route
+    assert telemetry.span.attributes["code.function.name"].endswith(function)
+
+
+@each_view
 def test_a_root_path_that_a_middleware_has_found_is_part_of_the_route(wrap, telemetry, app, path, route, function):
     async def dispatching(scope, receive, send):
         await app({**scope, "root_path": "/site"}, receive, send)  # as hypercorn's own does
