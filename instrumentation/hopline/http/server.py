@@ -162,6 +162,10 @@ class ServerCall:
         self.is_connection = self.operation.is_connection
         self.ended = False
 
+    def __deepcopy__(self, _memo: object) -> ServerCall:
+        """Be the same call in a deep copy of its ``scope``, which an application may make."""
+        return self
+
     def tell(self, context: Context, raw: object) -> Context:
         """Start the span, and count the request as active, unless its URL is excluded.
 

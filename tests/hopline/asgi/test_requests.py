@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
+from copy import deepcopy
 
 import pytest
 from opentelemetry import context as otel_context
@@ -240,6 +241,17 @@ def test_a_background_task_keeps_the_context_but_not_the_span_open(wrap, telemet
     AsgiGateway(wrap(app), headers={"X-Request-Id": "abc"}).serve()
 
     assert seen == [("abc", 1)]
+
+
+def test_an_application_may_make_a_deep_copy_of_the_scope(wrap, telemetry):
+    told = wrap(hello)
+
+    async def copying(scope, receive, send):
+        await told(deepcopy(scope), receive, send)
+
+    AsgiGateway(wrap(copying)).serve()
+
+    assert telemetry.span.attributes["http.response.status_code"] == 200
 
 
 def test_the_lifespan_passes_untouched(wrap, telemetry):
