@@ -19,6 +19,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "gevent.pywsgi",
         "gunicorn",
         "hypercorn",
+        "paste.httpserver",
+        "tornado.wsgi",
         "waitress",
         "werkzeug.serving",
         "wsgiref.handlers",

@@ -18,6 +18,7 @@ _SERVERS = frozenset(
         "cheroot.workers.threadpool",
         "grpc._server",
         "gunicorn.workers.gthread",
+        "paste.httpserver",
         "socketserver",
         "twisted._threads._threadworker",
         "waitress.task",
@@ -25,8 +26,8 @@ _SERVERS = frozenset(
 )
 
 # Where servers of asyncio have what serves a WSGI application in a thread of an executor. Their tasks have the main
-# thread's variables, and may have begun to tell of the request.
-_BRIDGES = frozenset(("hypercorn.app_wrappers", "uvicorn.middleware.wsgi"))
+# thread's variables, and may have begun to tell of the request. Tornado gives the executor the application itself.
+_BRIDGES = frozenset(("hopline.wsgi._middleware", "hypercorn.app_wrappers", "tornado.wsgi", "uvicorn.middleware.wsgi"))
 
 _NO_VARIABLE: ContextVar[Any] = ContextVar("hopline_no_variable")
 

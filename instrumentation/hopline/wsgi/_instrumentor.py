@@ -11,6 +11,8 @@ _patches.add("wsgiref.handlers", "BaseHandler.run", argument(0, "application"))
 _patches.add("werkzeug.serving", "BaseWSGIServer.__init__", argument(2, "app"))
 _patches.add("waitress.server", "BaseWSGIServer.__init__", argument(0, "application"))
 _patches.add("gevent.pywsgi", "WSGIHandler.run_application", used("application"))
+_patches.add("tornado.wsgi", "WSGIContainer.__init__", argument(0, "wsgi_application"))
+_patches.add("paste.httpserver", "WSGIServerBase.__init__", argument(0, "wsgi_application"))
 _patches.add("hypercorn.app_wrappers", "WSGIWrapper.run_app", used("app"))
 # gunicorn's workers one by one: those that serve ASGI inherit from the same base.
 _patches.add("gunicorn.workers.sync", "SyncWorker.load_wsgi", loaded("wsgi"))
@@ -27,9 +29,9 @@ _patches.add("werkzeug.serving", "WSGIRequestHandler.run_wsgi", turn)
 class WsgiInstrumentor(ServerInstrumentor):
     """Instruments WSGI servers: each application that they serve is served in a request context.
 
-    The servers are wsgiref, werkzeug, gunicorn (its sync, gthread, gevent and eventlet workers), waitress, gevent and
-    hypercorn. Elsewhere, wrap the application in :class:`RequestContextMiddleware`, whose keyword arguments
-    ``instrument()`` takes as well.
+    The servers are wsgiref, werkzeug, gunicorn (its sync, gthread, gevent and eventlet workers), waitress, gevent,
+    hypercorn, Tornado and Paste. Elsewhere, wrap the application in :class:`RequestContextMiddleware`, whose keyword
+    arguments ``instrument()`` takes as well.
 
     Example:
         >>> from hopline.wsgi import WsgiInstrumentor

@@ -26,6 +26,12 @@ HEADERS = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"
 WSGIREF = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, app).serve_forever()"
 WERKZEUG = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, app, threaded=True)"
 GEVENT = "from gevent.pywsgi import WSGIServer; WSGIServer(('127.0.0.1', {port}), app).serve_forever()"
+PASTE = "from paste.httpserver import serve; serve(app, '127.0.0.1', {port})"
+TORNADO = (
+    "from concurrent.futures import ThreadPoolExecutor; from tornado.ioloop import IOLoop; "
+    "from tornado.httpserver import HTTPServer; from tornado.wsgi import WSGIContainer; "
+    "HTTPServer(WSGIContainer(app, ThreadPoolExecutor())).listen({port}, '127.0.0.1'); IOLoop.current().start()"
+)
 
 SERVERS = {
     "wsgiref": ["-c", f"from tests.sites.wsgi_site import app; {WSGIREF}"],
@@ -37,6 +43,7 @@ SERVERS = {
     "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.wsgi_site:app"],
     "gunicorn gevent": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gevent", "tests.sites.wsgi_site:app"],
     "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.wsgi_site:app"],
+    "paste": ["-c", f"from tests.sites.wsgi_site import app; {PASTE}"],
 }
 
 
@@ -94,6 +101,21 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
     ]
     assert {(span["hopline.request_id"], span["client.address"]) for span in spans} == {("abc", "127.0.0.1")}
     assert "hopline:" not in said
+
+
+def test_tornado_serves_each_request_in_a_span_and_a_context_of_its_own():
+    port = free_port()
+    command = ["-c", f"from tests.sites.wsgi_site import app; {TORNADO.format(port=port)}"]
+
+    with Collector() as collector, Program(instrumented(*command), environment(collector.endpoint), port):
+        answers = [get(port, path) for path in ("/?a=1", "/stream")]  # what raises, it never answers
+        spans = collector.wait_for(2)
+
+    assert answers == [(200, "abc abc", "abc"), (200, "abc\n" * 3, "abc")]
+    assert [(span.scope, span.trace_id, span["url.path"]) for span in spans] == [
+        ("hopline.wsgi", TRACE_ID, "/"),
+        ("hopline.wsgi", TRACE_ID, "/stream"),
+    ]
 
 
 @pytest.mark.parametrize("server", ["werkzeug", "waitress", "gunicorn sync", "gunicorn gthread"])
