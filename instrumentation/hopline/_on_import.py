@@ -20,10 +20,12 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         "gunicorn",
         "hypercorn",
         "paste.httpserver",
+        "paste.lint",
         "tornado.wsgi",
         "waitress",
         "werkzeug.serving",
         "wsgiref.handlers",
+        "wsgiref.validate",
         "hopline.wsgi",
     ),
 }

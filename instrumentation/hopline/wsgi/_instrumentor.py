@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hopline.http._instrumentor import ServerInstrumentor
 from hopline.http.middleware import ServerPatches, argument, loaded, turn, used
+from hopline.wsgi._environ import checked
 from hopline.wsgi._middleware import RequestContextMiddleware
 
 _patches = ServerPatches(RequestContextMiddleware)
@@ -24,6 +25,9 @@ _patches.add("gunicorn.workers.gthread", "ThreadWorker.handle", turn)
 _patches.add("gunicorn.workers.base_async", "AsyncWorker.handle_request", turn)
 _patches.add("waitress.channel", "HTTPChannel.service", turn)
 _patches.add("werkzeug.serving", "WSGIRequestHandler.run_wsgi", turn)
+# No servers, but they refuse an environ for what the middleware has put into it.
+_patches.add("wsgiref.validate", "check_environ", lambda _wrap: checked)
+_patches.add("paste.lint", "check_environ", lambda _wrap: checked)
 
 
 class WsgiInstrumentor(ServerInstrumentor):

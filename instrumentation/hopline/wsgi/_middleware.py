@@ -8,10 +8,8 @@ from typing import Any
 from hopline._guard import guard
 from hopline.http.middleware import ServerMiddleware
 from hopline.http.server import ServerTelemetry
-from hopline.wsgi._environ import ThreadSession, WsgiRequest
+from hopline.wsgi._environ import SESSION, WsgiRequest
 from hopline.wsgi._exchange import Exchange
-
-_SESSION = ThreadSession()
 
 
 class RequestContextMiddleware(ServerMiddleware):
@@ -72,5 +70,5 @@ def _begin(telemetry: ServerTelemetry, environ: dict[str, Any], start_response: 
     if call is None:
         return None
     environ["REQUEST_ID"] = call.serving.request_id
-    environ["requests"] = _SESSION
+    environ["requests"] = SESSION
     return Exchange(call, environ, start_response)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import wsgiref.validate
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timedelta, timezone
 
+import paste.lint
 import pytest
 import requests
 from opentelemetry import context as otel_context
@@ -19,6 +21,7 @@ import hopline
 from hopline import Context, _serving
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 from hopline.request_id import is_valid
+from hopline.wsgi import WsgiInstrumentor
 from tests.gateway import Gateway, hello
 
 
@@ -316,6 +319,17 @@ def test_the_environ_has_the_threads_session_without_having_made_it(wrap, server
         ("answer", 200),
         ("deleted", False),
     ]
+
+
+@pytest.mark.parametrize("check", [wsgiref.validate.validator, paste.lint.middleware])
+def test_an_environ_is_valid_for_who_checks_it(wrap, check):
+    WsgiInstrumentor().instrument()
+    try:
+        body = Gateway(wrap(check(hello)), QUERY_STRING="", SCRIPT_NAME="").serve()
+    finally:
+        WsgiInstrumentor().uninstrument()
+
+    assert body == b"hello"
 
 
 def test_serving_a_request_does_not_import_requests(run_python):
