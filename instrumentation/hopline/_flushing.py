@@ -8,9 +8,22 @@ from contextvars import Context
 from logging import getLogger
 from time import monotonic
 
+from opentelemetry._logs import get_logger_provider
+from opentelemetry.metrics import get_meter_provider
+from opentelemetry.trace import get_tracer_provider
+
 from hopline._guard import guard
 
 _logger = getLogger("hopline")
+
+
+def flush_all(seconds: float) -> None:
+    """Flush the spans, metrics and logs of the global providers, as :func:`flush` does.
+
+    Args:
+        seconds: how long to wait altogether.
+    """
+    flush({"spans": get_tracer_provider(), "metrics": get_meter_provider(), "logs": get_logger_provider()}, seconds)
 
 
 def flush(providers: Mapping[str, object], seconds: float) -> None:

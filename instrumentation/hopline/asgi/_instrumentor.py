@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hopline.asgi._middleware import RequestContextMiddleware
+from hopline.asgi._shutdown import flushing
 from hopline.http._instrumentor import ServerInstrumentor
 from hopline.http.middleware import ServerPatches, loaded, task_turn
 
@@ -16,6 +17,7 @@ _patches.add("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol.
 _patches.add("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol.run_asgi", task_turn)
 _patches.add("uvicorn.protocols.websockets.wsproto_impl", "WSProtocol.run_asgi", task_turn)
 _patches.add("hypercorn.asyncio.task_group", "_handle", task_turn)
+_patches.add("uvicorn.server", "Server._serve", lambda _wrap: flushing)
 
 
 class AsgiInstrumentor(ServerInstrumentor):

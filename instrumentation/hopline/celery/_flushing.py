@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from opentelemetry._logs import get_logger_provider
-from opentelemetry.metrics import get_meter_provider
-from opentelemetry.trace import get_tracer_provider
-
-from hopline import _flushing
+from hopline._flushing import flush_all
 
 _SECONDS = 5.0
 
@@ -17,5 +13,4 @@ def flush(**_: object) -> None:
     Celery's signals ``worker_process_shutdown`` and ``worker_shutdown`` call it: a pool process ends with
     ``os._exit``, which runs none of the SDK's own exit handlers.
     """
-    providers = {"spans": get_tracer_provider(), "metrics": get_meter_provider(), "logs": get_logger_provider()}
-    _flushing.flush(providers, _SECONDS)
+    flush_all(_SECONDS)

@@ -56,6 +56,20 @@ def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_
     assert "hopline:" not in said
 
 
+def test_uvicorn_sends_what_is_held_back_before_it_ends_by_a_signal():
+    port = free_port()
+    command = instrumented(*(part.format(port=port) for part in SERVERS["uvicorn"]))
+
+    with Collector() as collector:
+        settings = environment(collector.endpoint, OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_METRICS_EXPORTER="otlp")
+        with Program(command, settings, port):
+            get(port, "/")
+        (span,) = collector.wait_for(1)
+        collector.wait_for_metric("hopline.asgi", "http.server.request.duration", 1)
+
+    assert span["url.path"] == "/"
+
+
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
 def test_what_a_server_logs_of_an_exception_has_the_id_of_the_request(server):
     assert ids_logged_of_an_exception(SERVERS[server], f"{server}.error") == {"abc"}
