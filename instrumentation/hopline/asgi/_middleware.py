@@ -53,16 +53,15 @@ class RequestContextMiddleware(ServerMiddleware):
 
     interface = "asgi"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one scope; what the application raises goes through unchanged."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Serve one scope; what the application raises, or returns though it should not, goes through unchanged."""
         telemetry = self._telling.telemetry if scope["type"] in _TOLD else None
         exchange = None if telemetry is None else guard(_begin, telemetry, scope, receive, send)
         if exchange is None:
-            await self._app(scope, receive, send)
-            return
+            return await self._app(scope, receive, send)
         step = exchange.serving.enter()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            return await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             exchange.fail(error)
             raise

@@ -254,6 +254,16 @@ def test_an_application_may_make_a_deep_copy_of_the_scope(wrap, telemetry):
     assert telemetry.span.attributes["http.response.status_code"] == 200
 
 
+@pytest.mark.parametrize("kind", ["http", "lifespan"])
+def test_what_the_application_returns_reaches_the_server_which_may_complain_of_it(wrap, kind):
+    async def app(scope, receive, send):
+        return "no response"
+
+    gateway = AsgiGateway(app, kind=kind)
+
+    assert asyncio.run(wrap(app)(gateway.scope, None, None)) == "no response"
+
+
 def test_the_lifespan_passes_untouched(wrap, telemetry):
     seen = []
 
