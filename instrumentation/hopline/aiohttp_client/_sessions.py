@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
 from hopline._patch import Patch
-from hopline._weak import alive_in
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
@@ -81,7 +80,8 @@ class _ForAll:
         self._telemetry = telemetry
         self._others = tuple(others)
         self._config: HoplineTraceConfig | None = None
-        self._sessions: WeakKeyDictionary[ClientSession, None] = WeakKeyDictionary()
+        # By their ids: sessions of an application's own class may be equal to each other, or have no hash.
+        self._sessions: WeakValueDictionary[int, ClientSession] = WeakValueDictionary()
 
     def reach(self, session: ClientSession) -> None:
         """Have the session among those that are told of, ours last, unless it has a config of ours of its own."""
@@ -99,7 +99,7 @@ class _ForAll:
         ours = (*self._others, config)
         # A list of its own: the one that the application has given may be shared, or not even be a list.
         session._trace_configs = [*(each for each in configs if each not in ours), *ours]
-        self._sessions[session] = None
+        self._sessions[id(session)] = session
 
     def end(self) -> None:
         """Take back what sessions have got; requests that have begun are told to their end."""
@@ -107,7 +107,7 @@ class _ForAll:
         if self._config is None:
             return
         ours = (*self._others, self._config)
-        for session in alive_in(self._sessions):
+        for session in [alive for each in self._sessions.valuerefs() if (alive := each()) is not None]:
             session._trace_configs = [config for config in session._trace_configs if config not in ours]
         if self._config.telemetry is self._telemetry:
             self._config.telemetry = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
+from hopline.aiohttp_client import AioHttpClientInstrumentor
+
 
 async def fetch(session, url):
     async with session.get(url) as response:
@@ -36,3 +38,23 @@ async def test_trace_configs_may_be_whatever_can_be_iterated_over(instrument, te
         await fetch(session, site.url)
 
     assert len(telemetry.spans) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
+async def test_sessions_of_a_class_without_a_hash_come_and_go_as_others_do(instrument, telemetry, site, caplog):
+    class Equal(aiohttp.ClientSession):
+        def __eq__(self, other):
+            return isinstance(other, Equal)
+
+        __hash__ = None
+
+    instrument()
+
+    async with Equal() as one, Equal() as two:
+        await fetch(one, site.url)
+        await fetch(two, site.url)
+        AioHttpClientInstrumentor().uninstrument()
+
+        assert (one.trace_configs, two.trace_configs) == ([], [])
+    assert len(telemetry.spans) == 2
+    assert [record for record in caplog.records if record.name == "hopline"] == []
