@@ -58,7 +58,9 @@ class Wire:
         return _watched(exchange, wrapped(*args, **kwargs), response)
 
     def _take(self, call: ClientCall, connection: Any) -> None:
-        self._pool.take(call, connection.protocol, connection)
+        # None where sending the body has closed it: what aiohttp makes of that, the application gets.
+        if connection.protocol is not None:
+            self._pool.take(call, connection.protocol, connection)
 
     def _connection_lost(self, wrapped: Wrapped, protocol: object, args: Any, kwargs: Any) -> Any:
         guard(self._pool.forget, protocol)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import aiohttp
 import pytest
 
@@ -57,4 +60,21 @@ async def test_sessions_of_a_class_without_a_hash_come_and_go_as_others_do(instr
 
         assert (one.trace_configs, two.trace_configs) == ([], [])
     assert len(telemetry.spans) == 2
+    assert [record for record in caplog.records if record.name == "hopline"] == []
+
+
+async def test_nothing_is_logged_of_a_connection_that_the_body_of_its_request_has_closed(
+    instrument, telemetry, site, caplog
+):
+    async def given_up():
+        yield b"x"
+        raise asyncio.CancelledError
+
+    instrument()
+
+    async with aiohttp.ClientSession() as session:
+        with suppress(AttributeError, aiohttp.ClientError):  # which of them is aiohttp's affair
+            await (await session.post(site.url, data=given_up())).read()
+
+    assert len(telemetry.spans) == 1
     assert [record for record in caplog.records if record.name == "hopline"] == []
