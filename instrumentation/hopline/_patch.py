@@ -89,8 +89,24 @@ class Patch:
         self._switch.clear()
         self._switch = [True]
         self._inherited = attribute not in vars(parent)
-        self._installed = wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
+        self._installed = self._layer_on(current)
         setattr(parent, attribute, self._installed)
+
+    def _layer_on(self, current: Any) -> Any:
+        return wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
+
+
+class PropertyPatch(Patch):
+    """A patch of a property; its wrapper is one around the getter, called with the object in ``args``."""
+
+    def _layer_on(self, current: property) -> property:
+        return _PropertyLayer(current, super()._layer_on(current.fget))
+
+
+class _PropertyLayer(property):
+    def __init__(self, wrapped: property, getter: Callable[[Any], Any]) -> None:
+        super().__init__(getter, wrapped.fset, wrapped.fdel, wrapped.__doc__)
+        self.__wrapped__ = wrapped
 
 
 def apply_again() -> None:

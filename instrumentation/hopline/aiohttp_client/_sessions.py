@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
-from hopline._patch import Patch
+from hopline._patch import Patch, PropertyPatch
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 
 class Sessions:
-    """How all sessions are told of, and the patches that see each of them come, and make a request."""
+    """How all sessions are told of, and the patches that see each of them make a request.
+
+    None is around ``ClientSession.__init__``: what aiohttp warns of there, such as a deprecated argument, it says of
+    the line that calls it, which would be one of ours. A session gets its trace config when it makes a request, or
+    before, when somebody asks for its configs.
+    """
 
     def __init__(self) -> None:
         self._for_all: _ForAll | None = None
         self._patches = (
-            Patch("aiohttp.client", "ClientSession.__init__", self._init),
+            PropertyPatch("aiohttp.client", "ClientSession.trace_configs", self._trace_configs),
             Patch("aiohttp.client", "ClientSession._request", self._request),
         )
 
@@ -50,10 +55,10 @@ class Sessions:
             self._for_all.end()
         self._for_all = None
 
-    def _init(self, wrapped: Callable[..., None], session: ClientSession, args: Any, kwargs: Any) -> None:
-        wrapped(*args, **kwargs)
+    def _trace_configs(self, wrapped: Callable[..., Any], _: None, args: Any, kwargs: Any) -> Any:
         if self._for_all is not None:
-            guard(self._for_all.reach, session)
+            guard(self._for_all.reach, args[0])
+        return wrapped(*args, **kwargs)
 
     def _request(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         # A mock that lets some requests through calls what it has found in the class as a plain function.

@@ -68,6 +68,16 @@ async def test_a_session_has_our_config_from_the_start(instrument):
         assert len(session.trace_configs) == 1
 
 
+async def test_aiohttp_warns_of_how_a_session_is_made_in_the_line_that_makes_it(instrument):
+    instrument()
+
+    with pytest.warns(DeprecationWarning, match="read_timeout") as warned:
+        session = aiohttp.ClientSession(read_timeout=5)
+    await session.close()
+
+    assert [each.filename for each in warned] == [__file__]
+
+
 async def test_ours_stays_the_last_where_the_application_adds_one_of_its_own(instrument, telemetry, site):
     seen = []
     instrument()
@@ -155,6 +165,7 @@ async def test_nothing_stays_patched(instrument, site):
     assert [
         (each, name) for each in patched for name, value in vars(each).items() if isinstance(value, wrapt.ObjectProxy)
     ] == []
+    assert type(vars(aiohttp.ClientSession)["trace_configs"]) is property
 
 
 async def test_a_request_that_has_begun_is_told_to_its_end(instrument, telemetry, site):
