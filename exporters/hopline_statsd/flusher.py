@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic
 
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Flusher:
 
     def _run(self) -> None:
         while True:
-            timeout = None if self._due is None else max(0.0, self._due - time.monotonic())
+            timeout = None if self._due is None else max(0.0, self._due - monotonic())
             try:
                 wish = self._wishes.get(timeout=timeout)
             except queue.Empty:
@@ -111,7 +111,7 @@ class Flusher:
             return _AFTER_ERROR
 
     def _again(self, delay: float | None) -> None:
-        self._due = None if delay is None else time.monotonic() + delay
+        self._due = None if delay is None else monotonic() + delay
 
     def _within_interval(self) -> None:
         if self._due is None:
@@ -144,7 +144,7 @@ class Unaided:
 
     def work(self) -> None:
         """Say that there is something to send; do what is due."""
-        now = time.monotonic()
+        now = monotonic()
         if self._due is None:
             self._due = now + self._interval
         elif now >= self._due:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
+from time import monotonic
 
 from hopline_statsd.stats import Tally
 from hopline_statsd.transport import Connection, Transport
@@ -36,7 +36,7 @@ class Link:
         Args:
             adopt: Takes a new connection, with the lock held; returns whether it did.
         """
-        now, transport = time.monotonic(), self.transport
+        now, transport = monotonic(), self.transport
         is_settled = transport.socket is not None and not self._lookup_is_due(now)
         if is_settled or now < self._retry_at:
             return transport.socket is not None
@@ -50,7 +50,7 @@ class Link:
 
     def open_at_once(self) -> bool:
         """Connect where that takes no time and is due; return whether there is a connection."""
-        if not self.transport.opens_at_once or time.monotonic() < self._retry_at:
+        if not self.transport.opens_at_once or monotonic() < self._retry_at:
             return False
         try:
             connection = self.transport.connect(self.transport.resolve(), 0.0)
@@ -76,7 +76,7 @@ class Link:
 
     def retry_delay_left(self) -> float:
         """Return the seconds until the next try is due."""
-        return max(0.0, self._retry_at - time.monotonic())
+        return max(0.0, self._retry_at - monotonic())
 
     def _lookup_is_due(self, now: float) -> bool:
         """Whether the server may be elsewhere by now: because of the time, or nobody listens where it was."""
@@ -87,5 +87,5 @@ class Link:
     def _failed(self, error: OSError) -> None:
         """Count an error; wait before the next try, longer each time, but not after the first."""
         self._tally.failed(errno.errorcode.get(error.errno or 0, type(error).__name__))
-        self._retry_at = time.monotonic() + self._retry_delay
+        self._retry_at = monotonic() + self._retry_delay
         self._retry_delay = min(_LAST_RETRY, max(_FIRST_RETRY, 2 * self._retry_delay))

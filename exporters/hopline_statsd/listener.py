@@ -6,9 +6,9 @@ import os
 import selectors
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from types import TracebackType
 
 from hopline_statsd.aggregate import Series, Summary
@@ -42,7 +42,7 @@ class StatsdListener:
         self.bad_lines = 0
         self._series: dict[object, Series] = {}
         self._lines = 0
-        self._since = time.monotonic()
+        self._since = monotonic()
         self._changed = threading.Condition()
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name="statsd-listener", daemon=True)
@@ -116,7 +116,7 @@ class StatsdListener:
     def summaries(self) -> list[Summary]:
         """Summarize each series, in the order of names."""
         with self._changed:
-            seconds = time.monotonic() - self._since
+            seconds = monotonic() - self._since
             summaries = [series.summary(seconds) for series in self._series.values()]
         return sorted(summaries, key=lambda summary: (summary.name, sorted(summary.tags.items())))
 

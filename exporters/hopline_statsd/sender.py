@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from hopline_statsd import forks
 from hopline_statsd.config import StatsdConfig
@@ -139,24 +139,24 @@ class Sender:
         """
         if self._pid != os.getpid():
             self._begin_untold(0)
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         if self._send_all(timeout):
             return True
-        with self._held(deadline - time.monotonic()) as is_held:
+        with self._held(deadline - monotonic()) as is_held:
             if not is_held:
                 return False
             flusher = self._flusher or self._start()
-        return flusher.call(lambda: self._insist(deadline), deadline - time.monotonic())
+        return flusher.call(lambda: self._insist(deadline), deadline - monotonic())
 
     def close(self, timeout: float) -> None:
         """Flush, then close the socket. Lines that come later are dropped and counted."""
         if self._closed:
             return
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         self.flush(timeout)
         self._closed = True
         if self._flusher is not None:
-            self._flusher.stop(max(0.0, deadline - time.monotonic()))
+            self._flusher.stop(max(0.0, deadline - monotonic()))
         with self._held(_LOCK_TIMEOUT) as is_held:
             if is_held:
                 self._reject()
@@ -277,7 +277,7 @@ class Sender:
         """Send all lines that are there, waiting for the socket until the deadline."""
         self._link.retry_now()
         while not self._send_all(_FULL_SOCKET_DELAY):
-            if not self._link.connect(self._adopt) or time.monotonic() >= deadline:
+            if not self._link.connect(self._adopt) or monotonic() >= deadline:
                 return False
             with self._held(_FULL_SOCKET_DELAY) as is_held:
                 if is_held:

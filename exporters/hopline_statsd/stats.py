@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Tally:
         """Count lines that will never be sent, and say so at DEBUG at most once a minute."""
         with self._lock:
             self._dropped[reason] += lines
-            now = time.monotonic()
+            now = monotonic()
             if now - self._logged < _LOG_INTERVAL:
                 return
             self._logged = now

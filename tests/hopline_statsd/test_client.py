@@ -2,6 +2,7 @@ import multiprocessing.process
 import multiprocessing.util
 import numbers
 import threading
+import time
 from decimal import Decimal
 from fractions import Fraction
 
@@ -63,6 +64,21 @@ def test_a_line_that_comes_while_the_client_is_asked_for_its_counts_is_sent_in_t
     asking.join(30)
 
     assert listener.wait_for(2)
+
+
+def test_an_application_that_replaces_time_monotonic_is_asked_for_no_time(make_client, listener, monkeypatch):
+    client, asked = make_client(flush_interval=0.05), []
+
+    def stands_still():
+        asked.append(threading.current_thread().name)
+        return 1e9
+
+    with monkeypatch.context() as replacing:
+        replacing.setattr(time, "monotonic", stands_still)
+        client.increment("a")
+        assert listener.wait_for(1)
+
+    assert asked == []
 
 
 @pytest.mark.parametrize("dialect", ["plain", "dogstatsd", "graphite"])
