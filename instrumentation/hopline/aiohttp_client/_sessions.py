@@ -151,8 +151,7 @@ def silence(session: ClientSession) -> None:
 
 
 def _is_silent(session: ClientSession) -> bool:
-    configs = session._trace_configs
-    return bool(configs) and getattr(configs[-1], "telemetry", configs) is None
+    return any(getattr(config, "telemetry", config) is None for config in session._trace_configs)
 
 
 def config_of_its_own(telemetry: ClientTelemetry) -> HoplineTraceConfig:
