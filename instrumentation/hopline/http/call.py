@@ -269,7 +269,7 @@ class ClientCall:
             if outcome.is_error:
                 span.set_status(StatusCode.ERROR, description)
         span.end(self._start + duration)
-        telemetry.instruments.record(duration, outcome, self.sizes, self.details, self.operation.origin)
+        telemetry.instruments.record(duration, outcome, self.sizes, self.details, self.operation.origin, self.context)
         # The attempt's context refers to this call: without this, only the garbage collector would free them.
         self.context = self._parent
         return outcome

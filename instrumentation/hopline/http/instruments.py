@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 
@@ -77,8 +78,9 @@ class ClientInstruments:
         sizes: Sizes,
         details: Mapping[str, Value],
         origin: Series,
+        context: Context,
     ) -> None:
-        """Record one attempt; an exemplar leads to the trace of the caller, whose span is current.
+        """Record one attempt.
 
         Args:
             nanoseconds: its duration, which is its span's.
@@ -86,23 +88,26 @@ class ClientInstruments:
             sizes: the bytes of its request's and its response's body.
             details: what else is known of it, such as its phases.
             origin: the attributes that tell where it went.
+            context: the context that its span is current in, for exemplars.
         """
         if not self.are_read():
             return
-        self._duration.record(nanoseconds / 1e9, outcome.series)
+        self._duration.record(nanoseconds / 1e9, outcome.series, context)
         if self._old_duration is not None:
-            self._old_duration.record(nanoseconds / 1e6, outcome.old_series)
+            self._old_duration.record(nanoseconds / 1e6, outcome.old_series, context)
         if self._request_size is not None:
-            self.record_sizes(*sizes, outcome)
+            self.record_sizes(*sizes, outcome, context)
         if details:
-            self.phases.record(details, origin)
+            self.phases.record(details, origin, context)
 
-    def record_sizes(self, sent: int | None, received: int | None, outcome: Outcome) -> None:
+    def record_sizes(
+        self, sent: int | None, received: int | None, outcome: Outcome, context: Context | None = None
+    ) -> None:
         """Record the sizes, in bytes, of an attempt's bodies as they were on the wire; None: not known."""
         if self._request_size is not None and sent is not None:
-            self._request_size.record(sent, outcome.series)
+            self._request_size.record(sent, outcome.series, context)
         if self._response_size is not None and received is not None:
-            self._response_size.record(received, outcome.series)
+            self._response_size.record(received, outcome.series, context)
 
     def close(self) -> None:
         """Report nothing any more when metrics are collected."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE
@@ -42,27 +43,28 @@ class Phases:
         self._queue_time = _duration(meter, "queue", "Time that requests waited for a connection of the pool.")
         self._lookup_time = _duration(meter, "dns", "Time that the resolver took.")
 
-    def record(self, details: Mapping[str, Value], origin: Series) -> None:
+    def record(self, details: Mapping[str, Value], origin: Series, context: Context) -> None:
         """Record the phases of one attempt.
 
         Args:
             details: what is known of the attempt, by the names in :mod:`hopline.http.attributes`.
             origin: the attributes that tell where it went.
+            context: the context that its span is current in, for exemplars.
         """
         queue = details.get(PHASE_QUEUE)
         if isinstance(queue, float):
-            self._queued.record(1, origin)
-            self._queue_time.record(queue, origin)
+            self._queued.record(1, origin, context)
+            self._queue_time.record(queue, origin, context)
         reused = details.get(CONNECTION_REUSED)
         if reused is True:
             return  # and so no name was looked up
         if reused is False:
-            self._created.record(1, origin)
+            self._created.record(1, origin, context)
         if DNS_CACHE_HIT in details:
-            self._lookups.record(1, origin.extended(DNS_CACHE_HIT, details[DNS_CACHE_HIT]))
+            self._lookups.record(1, origin.extended(DNS_CACHE_HIT, details[DNS_CACHE_HIT]), context)
         lookup = details.get(PHASE_DNS)
         if isinstance(lookup, float):
-            self._lookup_time.record(lookup, origin)
+            self._lookup_time.record(lookup, origin, context)
 
 
 def _duration(meter: Meter, what: str, description: str) -> Recorder:

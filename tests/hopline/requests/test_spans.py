@@ -380,11 +380,11 @@ def test_threads_that_make_the_first_requests_at_once_are_all_told_of(instrument
     assert stopped_errors() == {}
 
 
-def test_a_measurement_leads_to_the_trace_of_the_caller(instrument, telemetry, server):
+def test_a_measurement_leads_to_the_span_of_its_request(instrument, telemetry, server):
     instrument()
 
-    with telemetry.tracer.start_as_current_span("caller") as caller:
-        requests.get(server.url)
+    requests.get(server.url)
 
     (exemplar,) = telemetry.point(DURATION).exemplars
-    assert exemplar.trace_id == caller.get_span_context().trace_id
+    context = telemetry.span.context
+    assert (exemplar.trace_id, exemplar.span_id) == (context.trace_id, context.span_id)
