@@ -116,7 +116,7 @@ class _Reader:
         try:
             url = urlsplit(dsn)
         except ValueError as error:
-            self._complain("endpoint", names.STATSD_DSN, dsn, error)
+            self._complain("endpoint", names.STATSD_DSN, error)
             return
         is_path = url.scheme.startswith("unix")
         endpoint = dsn.partition("?")[0] if is_path else f"{url.scheme}://{url.netloc}" if dsn else ""
@@ -146,12 +146,13 @@ class _Reader:
             value = parse(raw)
             _CHECKS.get(field, lambda _: None)(value)
         except ValueError as error:
-            self._complain(field, variable, raw, error)
+            self._complain(field, variable, error)
         else:
             self.found[field] = value
 
-    def _complain(self, field: str, variable: str, raw: str, error: ValueError) -> None:
-        self._complaints.append((field, variable, raw, str(error)))
+    def _complain(self, field: str, variable: str, error: ValueError) -> None:
+        # All of its value, for whoever reads the warning to know it again: a DSN is taken apart before.
+        self._complaints.append((field, variable, self._environ.get(variable, "").strip(), str(error)))
 
 
 @lru_cache(maxsize=256)

@@ -69,6 +69,7 @@ def test_an_endpoint_is_written_as_it_is_read(url):
         ("OTEL_EXPORTER_STATSD_RULES", "/no/such.toml", "cannot be read", "default"),
         ("OTEL_EXPORTER_STATSD_UNSAMPLED", "maybe", "it is neither true nor false", "true"),
         ("STATSD_HOST", "a b", "there is no host", "udp://localhost:8125"),
+        ("STATSD_DSN", "statsd", "the scheme is none of", "udp://localhost:8125"),
         ("STATSD_DSN", "ftp://statsd", "the scheme is none of", "udp://localhost:8125"),
         ("STATSD_DSN", "udp://[::1", "Invalid IPv6 URL", "udp://localhost:8125"),
         ("STATSD_PORT", "http", "the port is not", "udp://localhost:8125"),
@@ -81,7 +82,8 @@ def test_a_wrong_variable_makes_one_warning_and_the_default_is_used(caplog, vari
         config = StatsdConfig.from_environment({variable: value})
 
     (record,) = caplog.records
-    assert all(part in record.getMessage() for part in (variable, reason, f"used instead: {used}"))
+    written = f"{variable}={value!r} is not used"
+    assert all(part in record.getMessage() for part in (written, reason, f"used instead: {used}"))
     assert config.dialect == "plain"
     assert config.packet_size == 1432
 
