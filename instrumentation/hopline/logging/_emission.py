@@ -48,13 +48,17 @@ class OtelHandler(Handler):
     :class:`LoggingInstrumentor` uses it by itself; it can also be named in an application's own configuration.
 
     Args:
-        level: the lowest level to emit.
+        level: the lowest level to emit, a number or a name.
         logger_provider: where to (default: the global one).
         code_attributes: whether to tell the file, function and line.
     """
 
     def __init__(
-        self, level: int = NOTSET, *, logger_provider: LoggerProvider | None = None, code_attributes: bool = False
+        self,
+        level: int | str = NOTSET,
+        *,
+        logger_provider: LoggerProvider | None = None,
+        code_attributes: bool = False,
     ) -> None:
         super().__init__(level)
         self._provider = logger_provider

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from os import environ
+from collections.abc import Collection
 from typing import Any
 
-from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from hopline import _settings
+from hopline.logging._config import LoggingConfig
 from hopline.logging._emission import Emission, OtelHandler
 from hopline.logging._records import Records
-
-# The variables of opentelemetry-instrumentation-logging, which is not required.
-_CORRELATION = "OTEL_PYTHON_LOG_CORRELATION"
-_FORMAT = "OTEL_PYTHON_LOG_FORMAT"
-_LEVEL = "OTEL_PYTHON_LOG_LEVEL"
-_EMIT = "OTEL_PYTHON_LOG_AUTO_INSTRUMENTATION"
-_EMIT_LEVEL = "OTEL_PYTHON_LOG_HANDLER_LEVEL"
-_EMIT_CODE = "OTEL_PYTHON_LOG_CODE_ATTRIBUTES"
-_SDK_EMITS = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
-
-DEFAULT_FORMAT = (
-    "%(asctime)s %(levelname)s [%(name)s] [%(filename)s:%(lineno)d] [request_id=%(request_id)s "
-    "trace_id=%(otelTraceID)s span_id=%(otelSpanID)s resource.service.name=%(otelServiceName)s "
-    "trace_sampled=%(otelTraceSampled)s] - %(message)s"
-)
 
 
 class LoggingInstrumentor(BaseInstrumentor):
@@ -65,16 +48,14 @@ class LoggingInstrumentor(BaseInstrumentor):
                 ``enable_log_auto_instrumentation``, ``log_handler_level`` and ``log_code_attributes``: whether
                 records are emitted, from which level on, and whether with the file, function and line.
         """
+        config = LoggingConfig.of(kwargs)
         self._records = Records(kwargs.get("tracer_provider"), kwargs.get("log_hook"))
         self._records.instrument()
-        if _chosen(kwargs, "set_logging_format", _CORRELATION, default=False):
-            layout = kwargs.get("logging_format") or environ.get(_FORMAT) or DEFAULT_FORMAT
-            level = kwargs.get("log_level") or _settings.read(_LEVEL, _level, logging.INFO)
-            logging.basicConfig(format=layout, level=level)
-        if _emits(kwargs):
-            level = kwargs.get("log_handler_level") or _settings.read(_EMIT_LEVEL, _level, logging.NOTSET)
-            code = _chosen(kwargs, "log_code_attributes", _EMIT_CODE, default=False)
-            handler = OtelHandler(level, logger_provider=kwargs.get("logger_provider"), code_attributes=code)
+        if config.sets_format:
+            logging.basicConfig(format=config.format, level=config.level)
+        if config.emits:
+            provider = kwargs.get("logger_provider")
+            handler = OtelHandler(config.emit_level, logger_provider=provider, code_attributes=config.emit_code)
             self._emission = Emission(handler)
             self._emission.instrument()
 
@@ -84,25 +65,3 @@ class LoggingInstrumentor(BaseInstrumentor):
         if self._emission is not None:
             self._emission.uninstrument()
         self._records = self._emission = None
-
-
-def _emits(kwargs: Mapping[str, Any]) -> bool:
-    if not _chosen(kwargs, "enable_log_auto_instrumentation", _EMIT, default=True):
-        return False
-    if kwargs.get("logger_provider") is not None:
-        return True
-    # The SDK's own handler, which that variable turns on, would emit each record a second time.
-    exporters = _settings.comma_separated(environ.get(OTEL_LOGS_EXPORTER, ""))
-    return exporters not in ((), ("none",)) and environ.get(_SDK_EMITS, "").strip().lower() != "true"
-
-
-def _chosen(kwargs: Mapping[str, Any], argument: str, variable: str, *, default: bool) -> bool:
-    value = kwargs.get(argument)
-    return _settings.read(variable, _settings.boolean, default) if value is None else bool(value)
-
-
-def _level(text: str) -> int:
-    level = logging.getLevelName(text.upper())
-    if not isinstance(level, int):
-        raise ValueError("expected the name of a level")
-    return level

@@ -364,6 +364,17 @@ class TestArguments:
         (record,) = caplog.records
         assert "OTEL_PYTHON_LOG_LEVEL='loud'" in record.getMessage()
 
+    def test_a_wrong_format_is_warned_of_and_records_get_their_fields(self, instrument, monkeypatch, caplog):
+        monkeypatch.setenv("OTEL_PYTHON_LOG_FORMAT", "no field")
+
+        instrument(set_logging_format=True)
+        with begin("abc"):
+            logging.getLogger("shop").warning("hello")
+
+        wrong, record = caplog.records
+        assert "OTEL_PYTHON_LOG_FORMAT='no field' is not usable" in wrong.getMessage()
+        assert record.request_id == "abc"
+
 
 def test_the_instrumentor_is_registered_as_logging():
     (entry_point,) = (
