@@ -86,6 +86,18 @@ def test_watch_shows_numbers_that_are_too_long_with_their_exponents(unused_port)
     assert means == ["1234567890", "1.2346e+10", "1.2346e-05", "1.23456789"]
 
 
+@pytest.mark.parametrize("command", [["doctor"], ["watch", "--endpoint", "udp://127.0.0.1:0", "--interval", "0.1"]])
+def test_a_command_whose_reader_has_had_enough_ends_without_a_word(command):
+    with subprocess.Popen(
+        [*COMMAND, *command], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        _, said = running.communicate(timeout=60)
+
+    assert said == ""
+    assert running.returncode == 141
+
+
 def test_watch_says_where_it_cannot_listen(capsys):
     assert main(["watch", "--endpoint", "udp://nowhere.invalid:1"]) == 2
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from hopline._version import __version__
+
+_CLOSED_PIPE = 141  # as a shell has it of a program that SIGPIPE ends
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     doctor = commands.add_parser("doctor", help="show what an application would get, and what stands in its way")
     doctor.set_defaults(run=_doctor)
     chosen = parser.parse_args(arguments)
-    status: int = chosen.run(chosen)
+    try:
+        status: int = chosen.run(chosen)
+        print(end="", flush=True)  # noqa: T201 - whoever reads may be gone, which would else be told at exit
+    except BrokenPipeError:
+        # What reads has had enough, such as `head`. What is still in the buffer is written to nowhere at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
     return status
 
 
