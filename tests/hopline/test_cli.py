@@ -98,6 +98,14 @@ def test_a_command_whose_reader_has_had_enough_ends_without_a_word(command):
     assert running.returncode == 141
 
 
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "inf", "soon"])
+def test_watch_takes_no_interval_that_is_none(interval, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["watch", "--interval", interval])
+
+    assert "argument --interval" in capsys.readouterr().err
+
+
 def test_watch_says_where_it_cannot_listen(capsys):
     assert main(["watch", "--endpoint", "udp://nowhere.invalid:1"]) == 2
 
@@ -142,9 +150,14 @@ def test_doctor_shows_the_prefix_that_lines_are_sent_with():
             "cannot be connected to",
         ),
         ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://["}, "cannot be connected to"),
-        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://nowhere.invalid"}, "udp://nowhere.invalid:8125 cannot be resolved"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"}, "it is no URL such as"),
+        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "udp://nowhere.invalid"}, "udp://nowhere.invalid:8125 cannot be connected"),
+        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "tcp://127.0.0.1:1"}, "tcp://127.0.0.1:1 cannot be connected to"),
+        ({"OTEL_EXPORTER_STATSD_ENDPOINT": "unix:///no/socket"}, "unix:///no/socket cannot be connected to"),
         ({"OTEL_EXPORTER_STATSD_ENDPOINT": "pigeon://loft"}, "OTEL_EXPORTER_STATSD_ENDPOINT='pigeon://loft'"),
         ({"OTEL_PYTHON_HOPLINE_URL_TEMPLATES": "zzz"}, "OTEL_PYTHON_HOPLINE_URL_TEMPLATES='zzz' is not usable"),
+        ({"OTEL_PYTHON_LOG_FORMAT": "%"}, "OTEL_PYTHON_LOG_FORMAT='%' is not usable"),
+        ({"OTEL_PYTHON_LOG_LEVEL": "loud"}, "using 'INFO' instead"),
         ({"OTEL_PYTHON_WSGI_EXCLUDED_URLS": "("}, "OTEL_PYTHON_WSGI_EXCLUDED_URLS='(' is not usable"),
         (
             {"OTEL_TRACES_EXPORTER": "console", "OTEL_BSP_MAX_QUEUE_SIZE": "10"},
@@ -158,8 +171,20 @@ def test_doctor_shows_the_prefix_that_lines_are_sent_with():
             {"OTEL_LOGS_EXPORTER": "console", "OTEL_BLRP_MAX_QUEUE_SIZE": "10"},
             "OTEL_BLRP_*: nothing is instrumented and nothing exported",
         ),
+        ({"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "0"}, "(interval value 0.0 is invalid"),
+        ({"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "x"}, "invalid value for export interval"),
+        ({"OTEL_TRACES_SAMPLER": "some"}, "Failed to initialize sampler, some"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, "must be in range [0.0, 1.0]"),
+        ({"OTEL_PYTHON_ID_GENERATOR": "dice"}, "OTEL_PYTHON_ID_GENERATOR: nothing is instrumented"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "prod"}, "Invalid key value resource attribute pair prod"),
+        ({"OTEL_METRICS_EXEMPLAR_FILTER": "best"}, "nothing exported (Unknown exemplar filter 'best'.)"),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "few"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer"),
+        (
+            {"OTEL_LOGS_EXPORTER": "console", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "few"},
+            "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer",
+        ),
         ({"OTEL_SPAN_EVENT_COUNT_LIMIT": "few"}, "OTEL_SPAN_EVENT_COUNT_LIMIT must be a non-negative integer"),
-        ({"OTEL_PROPAGATORS": "baggage,nonsense"}, "OTEL_PROPAGATORS='baggage,nonsense': nothing is instrumented"),
+        ({"OTEL_PROPAGATORS": "baggage,nonsense"}, "does not start the application (Propagator nonsense"),
         ({"OTEL_PYTHON_DISTRO": "distro"}, "OTEL_PYTHON_DISTRO='distro' leaves hopline's own out"),
         ({"OTEL_PYTHON_CONFIGURATOR": ""}, "OTEL_PYTHON_CONFIGURATOR='' leaves hopline's own out"),
     ],
@@ -172,6 +197,25 @@ def test_doctor_names_what_stands_in_the_way(settings, problem):
     assert finished.returncode == 1
     (line,) = [line for line in finished.stdout.splitlines() if line.startswith("!")]
     assert problem in line
+
+
+def test_doctor_tells_what_otlp_exporters_make_of_their_settings():
+    with OtlpReceiver() as otlp:
+        finished = doctor(
+            OTEL_TRACES_EXPORTER="otlp",
+            OTEL_METRICS_EXPORTER="otlp",
+            OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url,
+            OTEL_EXPORTER_OTLP_HEADERS="secret",
+        )
+
+    assert finished.returncode == 1
+    assert finished.stdout.count("! Header format invalid!") == 1
+
+
+def test_doctor_takes_an_empty_endpoint_for_none():
+    finished = doctor(OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT="")
+
+    assert "http://localhost:4318/v1/traces\n" in finished.stdout
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.set_defaults(run=_demo)
     watch = commands.add_parser("watch", help="listen like a statsd server and show what arrives")
     watch.add_argument("--endpoint", default="udp://127.0.0.1:8125", help="where to listen (%(default)s)")
-    watch.add_argument("--interval", type=float, default=2.0, help="seconds between two looks (%(default)s)")
+    watch.add_argument("--interval", type=_seconds, default=2.0, help="seconds between two looks (%(default)s)")
     watch.set_defaults(run=_watch)
     doctor = commands.add_parser("doctor", help="show what an application would get, and what stands in its way")
     doctor.set_defaults(run=_doctor)
@@ -41,6 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _CLOSED_PIPE
     return status
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.01 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0.01 and 86400 seconds")
+    return seconds
 
 
 def _demo(arguments: argparse.Namespace) -> int:

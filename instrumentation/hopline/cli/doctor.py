@@ -10,9 +10,9 @@ from importlib import import_module
 from importlib.metadata import entry_points, version
 from os import environ
 
-from hopline.cli.doctor_instrumentors import instrumentors
 from hopline.http.redaction import redact_text
 
+NOTHING = "nothing is instrumented and nothing exported"
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
 _LOADED_ONCE = {
     "opentelemetry_distro": "OTEL_PYTHON_DISTRO",
@@ -29,7 +29,7 @@ def run() -> int:
     with _warnings() as problems:
         report = list(_report(problems))
     _say("\n".join(report))
-    for problem in problems:
+    for problem in dict.fromkeys(problems):  # exporters that share a setting warn of it one after the other
         _say(f"! {problem}")
     return 1 if problems else 0
 
@@ -37,10 +37,11 @@ def run() -> int:
 def _report(problems: list[str]) -> Iterator[str]:
     yield from _packages()
     problems += _rivals()
-    if unusable := _unusable_propagators():
+    if unusable := _unusable_imports():
         problems += unusable
         return
     from hopline.cli.doctor_exporters import exporters, propagated
+    from hopline.cli.doctor_instrumentors import instrumentors
 
     yield from exporters(problems)
     yield f"propagated headers    {', '.join(propagated())}"
@@ -49,11 +50,11 @@ def _report(problems: list[str]) -> Iterator[str]:
 
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """Collect what hopline and the SDK warn of while they read their settings."""
+    """Collect what hopline and OpenTelemetry warn of while they read their settings."""
     problems: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: problems.append(record.getMessage())  # type: ignore[method-assign]
-    loggers = [logging.getLogger(name) for name in ("hopline", "hopline_statsd", "opentelemetry.sdk")]
+    loggers = [logging.getLogger(name) for name in ("hopline", "hopline_statsd", "opentelemetry")]
     for logger in loggers:
         logger.addHandler(handler)
     try:
@@ -69,13 +70,17 @@ def _packages() -> Iterator[str]:
         yield f"{package:30}{version(package)}"
 
 
-def _unusable_propagators() -> list[str]:
-    """Import what makes the propagators: the import fails where one cannot be made, and so does all that needs it."""
+def _unusable_imports() -> list[str]:
+    """Import what reads settings meanwhile: where they are wrong the import fails, and all that needs it."""
     try:
         import_module("opentelemetry.propagate")
     except (AttributeError, ImportError, ValueError) as error:
         names = environ.get("OTEL_PROPAGATORS")
-        return [f"OTEL_PROPAGATORS={names!r}: nothing is instrumented and nothing exported ({error})"]
+        return [f"OTEL_PROPAGATORS={names!r}: opentelemetry-instrument does not start the application ({error})"]
+    try:
+        import_module("opentelemetry.sdk.trace")
+    except ValueError as error:
+        return [f"the limits of spans: {NOTHING} ({error})"]
     return []
 
 

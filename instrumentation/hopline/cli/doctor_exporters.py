@@ -17,6 +17,7 @@ from hopline.http.redaction import REDACTED
 from hopline_statsd.config import StatsdConfig
 from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.namer import prefix_of
+from hopline_statsd.transport import transport_for
 
 _CONNECT_SECONDS = 1.0
 
@@ -46,7 +47,7 @@ def exporters(problems: list[str]) -> Iterator[str]:
             config = StatsdConfig.from_environment()
             prefix = prefix_of(config, Resource.create().attributes)
             yield f"{'':22}{config.endpoint}, prefix {prefix}, dialect {config.dialect}"
-            problems += _unresolvable(Endpoint.parse(config.endpoint))
+            problems += _unreachable_statsd(Endpoint.parse(config.endpoint))
 
 
 def propagated() -> list[str]:
@@ -64,7 +65,7 @@ def _with_file(file: str, chosen: Mapping[str, list[str]]) -> dict[str, list[str
 
 
 def _otlp_url(signal: str) -> str:
-    base = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318").rstrip("/")
+    base = (environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318").rstrip("/")
     return environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT") or f"{base}/v1/{signal}"
 
 
@@ -78,19 +79,24 @@ def _without_userinfo(url: str) -> str:
 def _unreachable(url: str) -> list[str]:
     try:
         parsed = urlsplit(url)
+        if parsed.scheme not in ("http", "https") or not parsed.hostname:
+            raise ValueError
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
-        socket.create_connection((parsed.hostname or "", port), _CONNECT_SECONDS).close()
+        socket.create_connection((parsed.hostname, port), _CONNECT_SECONDS).close()
     except OSError as error:
         return [f"{_without_userinfo(url)} cannot be connected to ({error})"]
     except ValueError:  # whose message may quote a part of a password
-        return [f"{_without_userinfo(url)} cannot be connected to (host and port cannot be read from it)"]
+        return [f"{_without_userinfo(url)} cannot be connected to (it is no URL such as http://localhost:4318)"]
     return []
 
 
-def _unresolvable(endpoint: Endpoint) -> list[str]:
+def _unreachable_statsd(endpoint: Endpoint) -> list[str]:
+    """Whether anybody listens can be told of TCP and of unix sockets; of UDP only whether the host is known."""
+    transport = transport_for(endpoint)
     try:
-        if endpoint.host:
-            socket.getaddrinfo(endpoint.host, endpoint.port)
+        connection = transport.connect(transport.resolve(), _CONNECT_SECONDS)
     except OSError as error:
-        return [f"{endpoint} cannot be resolved ({error})"]
+        return [f"{endpoint} cannot be connected to ({error})"]
+    if connection is not None:
+        connection.socket.close()
     return []

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from os import environ
+from typing import Any
 
 from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
 from opentelemetry.instrumentation.environment_variables import OTEL_PYTHON_DISABLED_INSTRUMENTATIONS
 
 from hopline._settings import comma_separated
 from hopline.http.config import HttpConfig
+from hopline.logging._config import LoggingConfig
 
 # What reads an instrumentor's settings, and warns of those that cannot be used.
-_READERS = {
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "aiohttp-client": partial(HttpConfig.of_client, "AIOHTTP_CLIENT"),
     "asgi": partial(HttpConfig.of_server, "ASGI"),
+    "logging": LoggingConfig.of,
     "requests": partial(HttpConfig.of_client, "REQUESTS"),
     "wsgi": partial(HttpConfig.of_server, "WSGI"),
 }
