@@ -24,6 +24,7 @@ from opentelemetry.util._importlib_metadata import EntryPoint, entry_points
 
 from hopline._on_import import LIBRARIES, when_imported
 from hopline._settings import comma_separated
+from hopline._version import __version__
 from hopline.late_threads import LateThreads
 from hopline.processor import RequestIdSpanProcessor
 from hopline.propagators import DeadlinePropagator, RequestIdPropagator
@@ -31,6 +32,8 @@ from hopline.propagators import DeadlinePropagator, RequestIdPropagator
 _logger = getLogger(__name__)
 
 _PACKAGE = "hopline"
+# What the semantic conventions have a distribution say of itself with everything that is exported.
+_ITSELF = {"telemetry.distro.name": _PACKAGE, "telemetry.distro.version": __version__}
 DEFERRED_OTLP = "hopline_otlp"
 _STATSD = "statsd"
 # Other instrumentors that measure the requests which hopline measures at the server.
@@ -84,6 +87,7 @@ class HoplineConfigurator(_OTelSDKConfigurator):
         if _is_disabled():
             return
         exporters = chosen_exporters()
+        kwargs["resource_attributes"] = {**(kwargs.get("resource_attributes") or {}), **_ITSELF}
         late_threads = LateThreads() if LateThreads.may_be_needed() else None
         with _environment(exporters), late_threads or nullcontext():
             super()._configure(**kwargs)  # type: ignore[no-untyped-call]

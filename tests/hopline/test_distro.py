@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from ast import literal_eval
 from importlib.metadata import EntryPoint, entry_points, version
 
 import pytest
@@ -151,6 +152,18 @@ def test_exporters_can_be_named_together(otlp, statsd, server):
 
     assert statsd.wait_for(2)
     assert len(otlp.spans) == 1
+
+
+def test_the_resource_names_the_distribution_and_its_version():
+    tell = """
+        from opentelemetry import trace
+        print(dict(trace.get_tracer_provider().resource.attributes))
+    """
+    finished = run_code(tell, OTEL_TRACES_EXPORTER="none", OTEL_RESOURCE_ATTRIBUTES="shop=north")
+
+    told = literal_eval(finished.stdout)
+    assert (told["telemetry.distro.name"], told["telemetry.distro.version"]) == ("hopline", version("hopline"))
+    assert (told["service.name"], told["shop"]) == ("app", "north")
 
 
 def test_spans_can_go_to_the_console(server):
