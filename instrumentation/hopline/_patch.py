@@ -20,6 +20,27 @@ _half_imported: list[Patch] = []
 Wrapper = Callable[[Callable[..., Any], Any, tuple[Any, ...], Mapping[str, Any]], Any]
 
 
+class _PatchedMethod(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]
+    """A patched method, of an object or of its class; it is copied and pickled as if it were not patched."""
+
+    # Those of wrapt refuse; where there is none, the copy is made of what `__reduce_ex__` returns.
+    __copy__ = __deepcopy__ = None  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Callable[..., Any], tuple[object, str]]:
+        holder = self._self_owner if self._self_instance is None else self._self_instance
+        return getattr, (holder, self.__name__)
+
+
+class _Patched(wrapt.FunctionWrapper):  # type: ignore[type-arg]
+    """What a patch puts in the place of a function; it, too, is copied and pickled as if it were not there."""
+
+    __bound_function_wrapper__ = _PatchedMethod
+    __copy__ = __deepcopy__ = None  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        return str(self.__qualname__)
+
+
 class Patch:
     """A wrapper around one attribute of one module; a module that has no such attribute is left as it is.
 
@@ -93,7 +114,7 @@ class Patch:
         setattr(parent, attribute, self._installed)
 
     def _layer_on(self, current: Any) -> Any:
-        return wrapt.FunctionWrapper(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
+        return _Patched(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
 
 
 class PropertyPatch(Patch):

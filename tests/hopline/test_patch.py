@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
+from copy import copy, deepcopy
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 
@@ -178,3 +181,48 @@ def test_a_patch_that_was_removed_in_the_meantime_is_not_made(tmp_path, monkeypa
     import imported_too_late
 
     assert imported_too_late.function() == "function"
+
+
+@pytest.fixture
+def importable(tmp_path, monkeypatch):
+    """A module that can be imported, as what is pickled must be, with a patched method and a patched function."""
+    (tmp_path / "importable.py").write_text(
+        "class Class:\n    def method(self):\n        return 'method'\ndef function():\n    return 'function'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    Patch("importable", "Class.method", shouting).apply()
+    Patch("importable", "function", shouting).apply()
+    yield import_module("importable")
+    del sys.modules["importable"]
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda function: pickle.loads(pickle.dumps(function))])
+@pytest.mark.parametrize(
+    ("get", "said"),
+    [
+        (lambda module: module.Class().method, "METHOD"),
+        (lambda module: partial(module.Class.method, module.Class()), "METHOD"),
+        (lambda module: module.function, "FUNCTION"),
+    ],
+)
+def test_what_is_patched_can_be_copied_and_pickled(importable, get, said, copied):
+    function = get(importable)
+
+    again = copied(function)
+
+    assert again() == said
+
+
+def test_a_deep_copy_of_a_patched_method_is_of_a_copy_of_its_object(importable):
+    holder = importable.Class()
+
+    again = deepcopy(holder.method)
+
+    assert again.__self__ is not holder
+
+
+def test_a_pickle_of_a_patched_method_can_be_read_where_there_is_no_patch(importable):
+    pickled = pickle.dumps(importable.Class().method)
+
+    assert b"hopline" not in pickled
+    assert b"wrapt" not in pickled
