@@ -100,6 +100,13 @@ def recognise(before: Headers, headers: Headers) -> None:
             headers[name] = Injected(_text(value))
 
 
+def renew(headers: Headers, sent: Headers) -> None:
+    """Put in the place of whatever of ours is in ``headers`` what a later attempt, made of a copy, has ``sent``."""
+    ours = {name: value for name, value in sent.items() if type(value) is Injected}
+    withdraw(headers)
+    headers.update(ours)
+
+
 class CapturedHeaders:
     """The header fields that become span attributes.
 

@@ -11,6 +11,7 @@ from hopline._patch import Patch
 from hopline.context import time_left
 from hopline.deadline import deadline_exceeded
 from hopline.http.call import ClientCall
+from hopline.http.headers import renew
 from hopline.requests._deadline import in_time
 from hopline.requests._progress import Progress, next_attempt, ongoing, untold, within
 
@@ -94,6 +95,9 @@ def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:
     next_attempt(call, call.request, headers)
     call.progress.adapted = True
     call.progress.pool = progress.pool
+    call.progress.headers = progress.headers
+    # urllib3 sends a copy; at its response the application finds this.
+    renew(progress.headers, headers)
 
 
 def _argument(args: Any, kwargs: Any, position: int, name: str) -> Any:

@@ -226,6 +226,17 @@ def test_each_retry_carries_a_request_id_of_its_own(instrument, telemetry, serve
     assert server.header("X-Request-Id") == [f"{span_id}-abc" for span_id in span_ids(telemetry)]
 
 
+def test_after_retries_the_request_of_the_response_has_what_the_last_attempt_has_sent(instrument, server, session):
+    instrument()
+    url = server.answer("/", Answer(503), Answer(broken=True), Answer(200))
+
+    response = retrying(session, status_forcelist=[503]).get(url, headers={"X-Own": "own"})
+
+    assert response.request.headers["traceparent"] == server.header("traceparent")[-1]
+    assert response.request.headers["X-Request-Id"] == server.header("X-Request-Id")[-1]
+    assert response.request.headers["X-Own"] == "own"
+
+
 def test_a_retry_after_a_broken_connection_tells_what_broke(instrument, telemetry, server, session):
     instrument()
     url = server.answer("/", Answer(broken=True), Answer(200))
@@ -381,10 +392,11 @@ def test_an_adapter_that_sends_a_copy_of_the_request_is_seen_into(instrument, te
     instrument()
     session.mount("http://", Copying(max_retries=Retry(3, backoff_factor=0, status_forcelist=[503])))
 
-    session.get(server.answer("/", Answer(503), Answer(200)))
+    response = session.get(server.answer("/", Answer(503), Answer(200)))
 
     assert statuses(telemetry) == [503, 200]
     assert sent_span_ids(server) == span_ids(telemetry)
+    assert response.request.headers["traceparent"] == server.header("traceparent")[-1]
 
 
 def test_what_the_session_is_asked_between_two_hops_is_a_call_of_its_own(instrument, telemetry, server):
