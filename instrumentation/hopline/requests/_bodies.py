@@ -161,7 +161,8 @@ def _ending(raw: Any, streamed: _Streamed) -> str:
         return error_type_of(error)
     if streamed.broken is not None:
         return streamed.broken
-    if is_read(raw):
+    # A reader of chunks that is closed before their end has urllib3 close the response on its way out.
+    if is_read(raw) and not isinstance(error, GeneratorExit):
         return CONSUMED
     # Closed while its response is gone: by the garbage collector.
     return CLOSED if streamed.response() is not None else ABANDONED

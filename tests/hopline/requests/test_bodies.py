@@ -87,6 +87,17 @@ def test_a_body_that_is_closed_before_its_end_is_closed(instrument, telemetry, s
     assert 1000 <= telemetry.point(SIZE).sum < 100_000
 
 
+def test_a_body_whose_chunks_are_not_all_asked_for_is_closed(instrument, telemetry, server, session):
+    instrument()
+
+    with session.get(server.answer("/", Answer(chunks=[b"x" * 1000] * 5)), stream=True) as response:
+        for _ in response.iter_content(1000):
+            break
+
+    assert outcome(telemetry) == "closed"
+    assert telemetry.point(SIZE).sum == 1000
+
+
 def test_a_body_that_is_closed_while_another_error_is_handled_is_closed(instrument, telemetry, server, session):
     instrument()
     response = session.get(server.url, stream=True)
