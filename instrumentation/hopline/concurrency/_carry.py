@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
-from functools import cache
+from functools import lru_cache
 from sys import modules
 from typing import Any
 
@@ -29,7 +29,18 @@ _SERVERS = frozenset(
 # thread's variables, and may have begun to tell of the request. Tornado gives the executor the application itself.
 _BRIDGES = frozenset(("hopline.wsgi._middleware", "hypercorn.app_wrappers", "tornado.wsgi", "uvicorn.middleware.wsgi"))
 
-_NO_VARIABLE: ContextVar[Any] = ContextVar("hopline_no_variable")
+# The variables, by name, in which libraries keep what is true of one thread only: how decimal, gmpy2 and numpy count,
+# that sniffio finds anyio's or trio's event loop there, and which of asgiref's threads it may wait for.
+_OF_ONE_THREAD = frozenset(
+    (
+        "current_async_library_cvar",
+        "deadlock_context",
+        "decimal_context",
+        "gmpy2_context",
+        "numpy.ufunc.extobj",
+        "thread_sensitive_context",
+    )
+)
 
 
 def carried(work: object) -> Context | None:
@@ -65,26 +76,26 @@ def _request_alone() -> Context:
 
 
 def _apart(context: Context) -> Context:
-    """Have what libraries keep for each thread begin anew in ``context``, as it does in any thread."""
-    getcontext = getattr(modules.get("decimal"), "getcontext", None)
-    if getcontext is not None:
-        arithmetic = _variable_of(getcontext)
-        if arithmetic in context:  # an object that is changed in place
-            context.run(arithmetic.set, type(context[arithmetic])())
-    # Of asgiref before 3.12; later ones keep threads apart themselves. Django's connections to its caches are there.
-    if "asgiref.local" in modules and not hasattr(modules["asgiref.local"], "_Storage"):
-        for variable in context:
-            if variable.name == "asgiref.local":
-                context.run(variable.set, {})
-    return context
+    """``context`` without what libraries keep for each thread, which so begins anew, as it does in any thread."""
+    if not any(map(_is_of_one_thread, context)):
+        return context
+    rest = Context()
+    rest.run(_set_what_is_of_all, context)
+    return rest
 
 
-@cache
-def _variable_of(getcontext: Callable[[], object]) -> ContextVar[Any]:
-    """The variable in which decimal keeps its context, which it has no name for."""
-    fresh = Context()
-    fresh.run(getcontext)
-    return next(iter(fresh), _NO_VARIABLE)
+def _set_what_is_of_all(context: Context) -> None:
+    for variable, value in context.items():
+        if not _is_of_one_thread(variable):
+            variable.set(value)
+
+
+@lru_cache(maxsize=1024)
+def _is_of_one_thread(variable: ContextVar[Any]) -> bool:
+    if variable.name == "asgiref.local":
+        # From asgiref 3.12 on it keeps threads apart itself; before, Django's connections to its caches are there.
+        return not hasattr(modules.get("asgiref.local"), "_Storage")
+    return variable.name in _OF_ONE_THREAD
 
 
 def call_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
@@ -115,7 +126,7 @@ class InCopies:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
-        return _apart(self._context.copy()).run(self._function, *args, **kwargs)
+        return self._context.copy().run(self._function, *args, **kwargs)
 
 
 def give(greenlet: Any) -> Any:
