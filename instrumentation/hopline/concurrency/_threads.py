@@ -36,17 +36,30 @@ def patches() -> tuple[Patch, ...]:
 
 
 class _Run:
-    """What a thread runs instead of its own ``run``, once."""
+    """What a thread runs instead of its own ``run``, once.
 
-    __slots__ = ("_context", "_run")
+    Args:
+        context: what to run it in.
+        thread: the thread, which has a ``run`` of its class or one of its own.
+    """
 
-    def __init__(self, context: Context, run: Callable[[], None]) -> None:
+    __slots__ = ("_context", "_is_its_own", "_run")
+
+    def __init__(self, context: Context, thread: Thread) -> None:
         self._context = context
-        self._run = run
+        self._run = thread.run
+        self._is_its_own = "run" in vars(thread)
 
     def __call__(self, thread: Thread) -> None:
         _take_away(thread)
         self._context.run(self._run)
+
+    def give_back(self, thread: Thread) -> None:
+        """Have ``thread`` as it was before."""
+        if self._is_its_own:
+            vars(thread)["run"] = self._run
+        else:
+            vars(thread).pop("run", None)
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
@@ -74,12 +87,13 @@ def _works_for_all(thread: Thread) -> bool:
 def _give(thread: Thread, context: Context) -> None:
     # On the thread itself, as a subclass may have a `run` that does not call ours; as a method, for others who patch
     # `start` look for a method's function. It goes when the thread runs, which ends the cycle.
-    thread.run = MethodType(_Run(context, thread.run), thread)  # type: ignore[method-assign]
+    vars(thread)["run"] = MethodType(_Run(context, thread), thread)
 
 
 def _take_away(thread: Thread) -> None:
-    if isinstance(getattr(thread.__dict__.get("run"), "__func__", None), _Run):
-        del thread.__dict__["run"]
+    ours = getattr(vars(thread).get("run"), "__func__", None)
+    if isinstance(ours, _Run):
+        ours.give_back(thread)
 
 
 def _submit_to_pool(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:

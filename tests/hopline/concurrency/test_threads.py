@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import threading
 import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context as Empty
@@ -136,6 +137,34 @@ class TestThread:
             thread.start()
 
         assert "run" not in vars(thread)
+
+    def test_one_that_has_a_run_of_its_own_still_has_it_when_it_could_not_start(self, monkeypatch):
+        returned = []
+        thread = Thread()
+        thread.run = lambda: returned.append(seen())
+        variable.set("mine")
+        with monkeypatch.context() as patch:
+            name = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+            patch.setattr(threading, name, lambda *_, **__: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                thread.start()
+
+        thread.start()
+        thread.join()
+        thread.run()
+
+        assert returned == ["mine", "mine"]
+
+    def test_a_subclass_that_lets_nobody_set_its_run_has_them(self):
+        class Closed(Thread):
+            def __setattr__(self, name, value):
+                if name == "run":
+                    raise AttributeError(name)
+                super().__setattr__(name, value)
+
+        variable.set("mine")
+
+        assert in_thread(seen, Closed) == "mine"
 
     def test_an_error_in_it_is_told_as_ever(self, monkeypatch):
         told = []
