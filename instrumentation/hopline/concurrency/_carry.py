@@ -10,6 +10,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
+from hopline._guard import guard
 from hopline._state import completed
 
 # Where servers have what runs in their threads, of their own or of an executor. werkzeug's are socketserver's.
@@ -50,6 +51,10 @@ def carried(work: object) -> Context | None:
     application has set in the main thread, such as a Flask application context that it leaves pushed, would be one for
     all requests.
     """
+    return guard(_carried, work)
+
+
+def _carried(work: object) -> Context | None:
     context = copy_context()
     module = _module_of(work)
     if not context or module in _SERVERS:

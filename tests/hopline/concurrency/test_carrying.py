@@ -51,6 +51,18 @@ class TestWork:
 
         assert away(lambda: Context.request_id) is None
 
+    def test_is_done_also_where_it_cannot_say_of_what_module_it_is(self, away):
+        class Proxy:
+            @property
+            def __module__(self):
+                raise RuntimeError("outside of a request")
+
+            def __call__(self):
+                return "done"
+
+        with begin("abc"):
+            assert away(Proxy()) == "done"
+
 
 @everywhere
 class TestArithmetic:
