@@ -165,6 +165,31 @@ def test_an_exemplar_leads_to_the_span_of_the_context(make_provider):
     assert exemplars(reader) == [(3, {}, span.get_span_context().trace_id, span.get_span_context().span_id)]
 
 
+def test_an_exemplar_takes_the_place_of_one_that_is_older_than_a_tenth_of_a_second(make_provider, monkeypatch):
+    moments = iter([100, 100_000_099, 100_000_100, 200_000_000])
+    monkeypatch.setattr("hopline.http.sdk_storage.time_ns", lambda: next(moments))
+    reader = InMemoryMetricReader()
+    provider = make_provider(reader, exemplar_filter=AlwaysOnExemplarFilter())
+    recorder, known = recorder_of(histogram_of(provider)), Series(ATTRIBUTES)
+
+    for amount in (5, 6, 7, 8):
+        recorder.record(amount, known)
+
+    assert [value for value, *_ in exemplars(reader)] == [7]
+
+
+def test_an_exemplar_that_is_collected_makes_place_for_the_next(make_provider):
+    reader = InMemoryMetricReader(preferred_temporality=DELTA)
+    provider = make_provider(reader, exemplar_filter=AlwaysOnExemplarFilter())
+    recorder, known = recorder_of(histogram_of(provider)), Series(ATTRIBUTES)
+
+    recorder.record(5, known)
+    before = exemplars(reader)
+    recorder.record(6, known)
+
+    assert [value for value, *_ in (*before, *exemplars(reader))] == [5, 6]
+
+
 def test_the_providers_own_exemplar_filter_is_asked(make_provider):
     reader = InMemoryMetricReader()
     provider = make_provider(reader, exemplar_filter=AlwaysOnExemplarFilter())
