@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from logging import getLogger
@@ -115,6 +115,34 @@ class Patch:
 
     def _layer_on(self, current: Any) -> Any:
         return _Patched(current, self._wrapper, enabled=self._switch)  # type: ignore[arg-type]
+
+
+class Patches:
+    """Several patches, applied and removed together.
+
+    Args:
+        *patches: the patches.
+    """
+
+    def __init__(self, *patches: Patch) -> None:
+        self._patches = [*patches]
+
+    def __iter__(self) -> Iterator[Patch]:
+        return iter(self._patches)
+
+    def add(self, patch: Patch) -> None:
+        """Add one, before they are applied."""
+        self._patches.append(patch)
+
+    def apply(self) -> None:
+        """Apply each of them."""
+        for patch in self._patches:
+            patch.apply()
+
+    def remove(self) -> None:
+        """Remove each of them."""
+        for patch in self._patches:
+            patch.remove()
 
 
 class PropertyPatch(Patch):

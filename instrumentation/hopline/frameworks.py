@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 
 NOTES = "hopline.frameworks"
 """Where a request's :class:`Notes` are kept, in its ``environ`` or ``scope``."""
@@ -63,7 +63,7 @@ class Following:
     def __init__(self) -> None:
         self._followers = 0
         self._changing = lasting_lock()
-        self._patches = (
+        self._patches = Patches(
             Patch("django.core.handlers.base", "BaseHandler.resolve_request", _resolve_request),
             Patch("flask.app", "Flask.full_dispatch_request", _dispatch_request),
             Patch("fastapi.routing", "APIRoute.handle", _handle_route),
@@ -76,16 +76,14 @@ class Following:
         """Follow the frameworks that are or will be imported."""
         with self._changing:
             self._followers += 1
-            for patch in self._patches:
-                patch.apply()
+            self._patches.apply()
 
     def end(self) -> None:
         """Follow no longer; the last one to say so removes the patches."""
         with self._changing:
             self._followers -= 1
             if self._followers == 0:
-                for patch in self._patches:
-                    patch.remove()
+                self._patches.remove()
 
 
 def view_of_environ(environ: Mapping[str, Any]) -> View:

@@ -12,7 +12,7 @@ from hopline.frameworks import Following
 def test_who_comes_while_the_last_one_leaves_is_followed(monkeypatch):
     following, own = Following(), vars(Route)["handle"]
     following.begin()
-    leaving, come, remove = threading.Event(), threading.Event(), following._patches[0].remove
+    leaving, come, remove = threading.Event(), threading.Event(), following._patches.remove
 
     def remove_slowly():
         leaving.set()
@@ -24,7 +24,7 @@ def test_who_comes_while_the_last_one_leaves_is_followed(monkeypatch):
         following.begin()
         come.set()
 
-    monkeypatch.setattr(following._patches[0], "remove", remove_slowly)
+    monkeypatch.setattr(following._patches, "remove", remove_slowly)
     newcomer = threading.Thread(target=begin)
     newcomer.start()
     following.end()

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
-from hopline._patch import Patch, PropertyPatch
+from hopline._patch import Patch, Patches, PropertyPatch
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
@@ -30,7 +30,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._for_all: _ForAll | None = None
-        self._patches = (
+        self._patches = Patches(
             PropertyPatch("aiohttp.client", "ClientSession.trace_configs", self._trace_configs),
             Patch("aiohttp.client", "ClientSession._request", self._request),
         )
@@ -44,13 +44,11 @@ class Sessions:
                 of ``telemetry``, or each request would be told twice.
         """
         self._for_all = _ForAll(telemetry, others)
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
 
     def uninstrument_all(self) -> None:
         """Tell of none but the sessions that have a config of their own."""
-        for patch in self._patches:
-            patch.remove()
+        self._patches.remove()
         if self._for_all is not None:
             self._for_all.end()
         self._for_all = None

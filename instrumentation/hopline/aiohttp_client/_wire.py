@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.aiohttp_client._exchange import Exchange, exchange_of
 from hopline.aiohttp_client._middlewares import steps
 from hopline.aiohttp_client._trace_config import HoplineTraceConfig
@@ -28,7 +28,7 @@ class Wire:
         self._pool = PooledConnections(_peer_of, _connector_of, _is_used)
         self._users: WeakSet[HoplineTraceConfig] = WeakSet()
         self._changing = lasting_lock()
-        self._patches = (
+        self._patches = Patches(
             Patch("aiohttp.client", "build_client_middlewares", _build),
             Patch("aiohttp.connector", "BaseConnector.connect", _connect),
             Patch("aiohttp.client_reqrep", "ClientResponse.start", self._start),
@@ -39,16 +39,14 @@ class Wire:
         """Tell the requests that ``config`` tells of."""
         with self._changing:
             self._users.add(config)
-            for patch in self._patches:
-                patch.apply()
+            self._patches.apply()
 
     def leave(self, config: HoplineTraceConfig) -> None:
         """Tell them nothing any more."""
         with self._changing:
             self._users.discard(config)
             if not self._users:
-                for patch in self._patches:
-                    patch.remove()
+                self._patches.remove()
 
     def _start(self, wrapped: Wrapped, response: Any, args: Any, kwargs: Any) -> Any:
         exchange = guard(exchange_of, response._traces)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from hopline._serving import in_a_turn_of_a_task
 from hopline.asgi._middleware import RequestContextMiddleware
 from hopline.asgi._shutdown import flushing
 from hopline.http._instrumentor import ServerInstrumentor
-from hopline.http.middleware import ServerPatches, loaded, task_turn
+from hopline.http.middleware import ServerPatches, loaded
 
 _patches = ServerPatches(RequestContextMiddleware)
 _patches.add("uvicorn.config", "Config.load", loaded("loaded_app"))
 _patches.add("hypercorn.app_wrappers", "ASGIWrapper.__init__", loaded("app"))
 _patches.add("gunicorn.workers.gasgi", "ASGIWorker.load_wsgi", loaded("asgi"))
-_patches.add("uvicorn.protocols.http.h11_impl", "RequestResponseCycle.run_asgi", task_turn)
-_patches.add("uvicorn.protocols.http.httptools_impl", "RequestResponseCycle.run_asgi", task_turn)
-_patches.add("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol.run_asgi", task_turn)
-_patches.add("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol.run_asgi", task_turn)
-_patches.add("uvicorn.protocols.websockets.wsproto_impl", "WSProtocol.run_asgi", task_turn)
-_patches.add("hypercorn.asyncio.task_group", "_handle", task_turn)
-_patches.add("uvicorn.server", "Server._serve", lambda _wrap: flushing)
+_patches.add_around("uvicorn.protocols.http.h11_impl", "RequestResponseCycle.run_asgi", in_a_turn_of_a_task)
+_patches.add_around("uvicorn.protocols.http.httptools_impl", "RequestResponseCycle.run_asgi", in_a_turn_of_a_task)
+_patches.add_around("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol.run_asgi", in_a_turn_of_a_task)
+_patches.add_around(
+    "uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol.run_asgi", in_a_turn_of_a_task
+)
+_patches.add_around("uvicorn.protocols.websockets.wsproto_impl", "WSProtocol.run_asgi", in_a_turn_of_a_task)
+_patches.add_around("hypercorn.asyncio.task_group", "_handle", in_a_turn_of_a_task)
+_patches.add_around("uvicorn.server", "Server._serve", flushing)
 
 
 class AsgiInstrumentor(ServerInstrumentor):

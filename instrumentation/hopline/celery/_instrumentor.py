@@ -14,7 +14,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import TracerProvider, get_tracer
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline._version import __version__
 from hopline.celery._flushing import flush
 from hopline.celery._publishing import Publishing
@@ -85,7 +85,7 @@ class _Telling:
             }
         )
         self._is_on = [False]
-        self._patches = (
+        self._patches = Patches(
             Patch("celery.app.base", "Celery.send_task", publishing.send),
             Patch("celery.worker.strategy", "default", self._strategy),
             Patch("celery.worker.consumer.consumer", "Consumer.on_unknown_task", self._on_unknown),
@@ -96,14 +96,12 @@ class _Telling:
     def begin(self) -> None:
         self._is_on[:] = [True]
         self._connections.connect()
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
 
     def end(self) -> None:
         self._is_on.clear()
         self._connections.disconnect()
-        for patch in self._patches:
-            patch.remove()
+        self._patches.remove()
 
     def _prerun(self, **arguments: Any) -> None:
         # Who else is told that the task has run is told while the run's context holds.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.concurrency._carry import alone, call_in_copy, give
 
 
-def patches() -> tuple[Patch, ...]:
+def patches() -> Patches:
     """The patches."""
-    return (
+    return Patches(
         Patch("eventlet.greenthread", "GreenThread.__init__", _init),
         # What `spawn_n` and its like have in common, for they make plain greenlets.
         Patch("eventlet.greenthread", "_spawn_n", _spawn_n),

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.concurrency._carry import call_in_copy, give, give_to_result
 
 _logger = getLogger("hopline.concurrency")
@@ -18,9 +18,9 @@ _logger = getLogger("hopline.concurrency")
 _NETWORKING = ("requests", "urllib3")
 
 
-def patches() -> tuple[Patch, ...]:
+def patches() -> Patches:
     """The patches."""
-    return (
+    return Patches(
         SpawnCallback(),
         Patch("gevent", "spawn_raw", give_to_result),
         Patch("gevent.hub", "spawn_raw", give_to_result),

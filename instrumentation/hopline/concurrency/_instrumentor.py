@@ -7,24 +7,22 @@ from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from hopline._patch import Patch
+from hopline._patch import Patches
 from hopline.concurrency import _eventlet, _gevent, _processes, _threads
 
 
 class _Patching(BaseInstrumentor):
-    _patches: tuple[Patch, ...] = ()
+    _patches = Patches()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """What must be installed: nothing, for what is never imported is never patched."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for patch in self._patches:
-            patch.remove()
+        self._patches.remove()
 
 
 class ThreadingInstrumentor(_Patching):
@@ -40,7 +38,7 @@ class ThreadingInstrumentor(_Patching):
         >>> ThreadingInstrumentor().uninstrument()
     """
 
-    _patches = (*_threads.patches(), *_processes.patches())
+    _patches = Patches(*_threads.patches(), *_processes.patches())
 
 
 class GeventInstrumentor(_Patching):

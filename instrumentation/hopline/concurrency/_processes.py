@@ -12,7 +12,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hopline._flushing import flush
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline._state import Begun, Scope, State, current
 from hopline.deadline import Deadline
 
@@ -22,9 +22,9 @@ _FLUSH_SECONDS = 2.0
 _trace_context = TraceContextTextMapPropagator()
 
 
-def patches() -> tuple[Patch, ...]:
+def patches() -> Patches:
     """The patches."""
-    return (Patch("concurrent.futures.process", "ProcessPoolExecutor.submit", _submit),)
+    return Patches(Patch("concurrent.futures.process", "ProcessPoolExecutor.submit", _submit))
 
 
 class Carried:

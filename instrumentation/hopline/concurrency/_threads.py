@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.concurrency._carry import InCopies, alone, carried, submit_in_copy
 
 # Of these modules are the classes of threads that the first who needs them starts, and that work for all: what manages
@@ -25,9 +25,9 @@ _MANAGERS = frozenset(
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
 
 
-def patches() -> tuple[Patch, ...]:
+def patches() -> Patches:
     """The patches."""
-    return (
+    return Patches(
         Patch("threading", "Thread.start", _start),
         Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", submit_in_copy),
         Patch("multiprocessing.pool", "ThreadPool.__init__", alone),  # its threads work for all who will submit

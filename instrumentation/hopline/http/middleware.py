@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hopline._patch import Patch, Wrapper
-from hopline._serving import in_a_turn, in_a_turn_of_a_task
+from hopline._patch import Patch, Patches, Wrapper
 from hopline.frameworks import following
 from hopline.http.arguments import ServerArguments, refuse_unknown
 from hopline.http.config import HttpConfig
@@ -83,11 +82,15 @@ class ServerPatches:
     def __init__(self, middleware: type[ServerMiddleware]) -> None:
         self._middleware = middleware
         self._telling = Telling()
-        self._patches: list[Patch] = []
+        self._patches = Patches()
 
     def add(self, module: str, path: str, make: Callable[[Callable[[Any], Any]], Wrapper]) -> None:
         """Add the patch of one server; ``make`` makes its wrapper from the function that wraps an application."""
-        self._patches.append(Patch(module, path, make(self._wrap)))
+        self._patches.add(Patch(module, path, make(self._wrap)))
+
+    def add_around(self, module: str, path: str, wrapper: Wrapper) -> None:
+        """Add the patch of something that a server does around the application."""
+        self._patches.add(Patch(module, path, wrapper))
 
     def apply(self, arguments: Mapping[str, Any]) -> None:
         """Tell of what the servers serve from now on.
@@ -100,13 +103,11 @@ class ServerPatches:
         """
         self._telling.telemetry = self._middleware.telemetry_of(arguments)
         following.begin()
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
 
     def remove(self) -> None:
         """Tell no longer; servers that run go on with applications that are only passed on to."""
-        for patch in self._patches:
-            patch.remove()
+        self._patches.remove()
         following.end()
         if self._telling.telemetry is not None:
             self._telling.telemetry.instruments.close()
@@ -157,13 +158,3 @@ def loaded(name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:
         return wrapper
 
     return make
-
-
-def turn(_wrap: Callable[[Any], Any]) -> Wrapper:
-    """For a function that does all that a server does for one request."""
-    return in_a_turn
-
-
-def task_turn(_wrap: Callable[[Any], Any]) -> Wrapper:
-    """For a coroutine function that does that, in a task of its own."""
-    return in_a_turn_of_a_task

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, TracerProvider, get_current_span, get_trac
 
 from hopline._extras import FIELDS
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline._state import State, newest_state
 from hopline.context import current
 
@@ -65,20 +65,18 @@ class Records:
         self._service = ""
         # The newest record's fields and what they were made of: the next record is likely to have the same.
         self._latest: tuple[Context | None, State | None, dict[str, object]] = (None, None, {})
-        self._patches = (
+        self._patches = Patches(
             Patch("logging", "LogRecord.__init__", self._init),
             Patch("logging", "Logger.makeRecord", self._make_record),
         )
 
     def instrument(self) -> None:
         """Stamp from now on."""
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
 
     def uninstrument(self) -> None:
         """Stamp no more."""
-        for patch in self._patches:
-            patch.remove()
+        self._patches.remove()
 
     def _init(self, wrapped: Callable[..., None], record: LogRecord, args: Any, kwargs: Any) -> None:
         wrapped(*args, **kwargs)

@@ -10,7 +10,7 @@ from weakref import ref
 from hopline._errors import error_type_of
 from hopline._guard import guard
 from hopline._locks import lasting_lock
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.http.attributes import Outcome
 from hopline.http.body import ABANDONED, CLOSED, CONSUMED, Body
 from hopline.http.call import ClientCall
@@ -49,9 +49,9 @@ class Streams:
 
     def __init__(self) -> None:
         self._streamed: dict[ref[Any], _Streamed] = {}
-        self.patches = (Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read_chunk),)
+        self.patches = Patches(Patch("urllib3.response", "HTTPResponse._handle_chunk", self._read_chunk))
         # Applied when a body is first streamed: where none ever is, a request costs a fourteenth less (callgrind).
-        self._patches = (
+        self._patches = Patches(
             Patch("urllib3.response", "HTTPResponse._fp_read", self._read),
             Patch("urllib3.response", "HTTPResponse._update_chunk_length", self._read_length),
             Patch("urllib3.response", "HTTPResponse.release_conn", self._release),
@@ -69,8 +69,7 @@ class Streams:
         with self._applying:
             self._is_on = self._are_applied = False
             self._streamed.clear()  # how they end is not seen any more
-            for patch in self._patches:
-                patch.remove()
+            self._patches.remove()
 
     def watch(self, call: ClientCall, outcome: Outcome, response: Response) -> None:
         """Measure the body of a response whose call has ended, if urllib3 has it and it is still to be read."""
@@ -83,8 +82,7 @@ class Streams:
     def _apply(self) -> None:
         with self._applying:
             if self._is_on and not self._are_applied:
-                for patch in self._patches:
-                    patch.apply()
+                self._patches.apply()
                 self._are_applied = True
 
     def _keep(self, raw: Any, streamed: _Streamed) -> None:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, ref
 
 from hopline._guard import guard
 from hopline._locks import lasting_lock
+from hopline._patch import Patches
 from hopline.http.client import ClientTelemetry
 from hopline.http.config import HttpConfig
 from hopline.requests._bodies import Streams
@@ -35,7 +36,7 @@ class Instrumentation:
         self._default: ref[ClientTelemetry] | None = None
         self.changing = lasting_lock()
         self._streams = Streams()
-        self._patches = (
+        self._patches = Patches(
             *Sending(self._setup_of, self._streams).patches,
             *retry_patches(),
             *Phases().patches,
@@ -58,8 +59,7 @@ class Instrumentation:
                 before.telemetry.close()
                 self._redirect_followers(self.default_telemetry())
             if all(setup.telemetry is None for setup in self._for_session.values()):
-                for patch in self._patches:
-                    patch.remove()
+                self._patches.remove()
                 self._streams.end()
 
     def set_up(self, session: Session, setup: Setup) -> None:
@@ -97,8 +97,7 @@ class Instrumentation:
         return self._for_all
 
     def _apply(self) -> None:
-        for patch in self._patches:
-            patch.apply()
+        self._patches.apply()
         self._streams.begin()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.http.attributes import CONNECTION_REUSED, PHASE_CONNECT, PHASE_DNS, PHASE_QUEUE, PHASE_TLS
 from hopline.http.call import ClientCall
 from hopline.http.connections import peer_attributes
@@ -28,7 +28,7 @@ class Phases:
     def __init__(self) -> None:
         self._connections = PooledConnections(_peer, self._pool_of, _is_used)
         self._pools: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()
-        self.patches = (
+        self.patches = Patches(
             Patch("urllib3.connectionpool", "HTTPConnectionPool._get_conn", self._get_conn),
             Patch("urllib3.connectionpool", "HTTPConnectionPool._new_conn", self._new_conn),
             Patch("urllib3.connectionpool", "HTTPSConnectionPool._new_conn", self._new_conn),

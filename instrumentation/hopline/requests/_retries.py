@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline.context import time_left
 from hopline.deadline import deadline_exceeded
 from hopline.http.call import ClientCall
@@ -20,9 +20,9 @@ _HEADERS = 3
 _RETRIES = 4
 
 
-def retry_patches() -> tuple[Patch, ...]:
+def retry_patches() -> Patches:
     """The patches that see each request that urllib3 makes, and its waits in between."""
-    return (
+    return Patches(
         Patch("urllib3.connectionpool", "HTTPConnectionPool.urlopen", _urlopen),
         Patch("urllib3.connectionpool", "HTTPConnectionPool._make_request", _make_request),
         # Which it calls before it tries again.

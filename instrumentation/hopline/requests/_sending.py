@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context, attach, detach, get_current
 
 from hopline._guard import guard
-from hopline._patch import Patch
+from hopline._patch import Patch, Patches
 from hopline._state import here
 from hopline.http.call import ClientCall
 from hopline.http.client import ClientTelemetry
@@ -54,7 +54,7 @@ class Sending:
     def __init__(self, setup_of: Callable[[Session], Setup | None], streams: Streams) -> None:
         self._setup_of = setup_of
         self._streams = streams
-        self.patches = (
+        self.patches = Patches(
             Patch("requests.sessions", "Session.send", self._send),
             # requests-mock keeps what it found when it was imported, and calls that.
             Patch("requests_mock.mocker", "_original_send", self._send_mocked),

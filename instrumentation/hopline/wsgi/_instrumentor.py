@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hopline._serving import in_a_turn
 from hopline.http._instrumentor import ServerInstrumentor
-from hopline.http.middleware import ServerPatches, argument, loaded, turn, used
+from hopline.http.middleware import ServerPatches, argument, loaded, used
 from hopline.wsgi._environ import checked
 from hopline.wsgi._middleware import RequestContextMiddleware
 
@@ -19,15 +20,15 @@ _patches.add("hypercorn.app_wrappers", "WSGIWrapper.run_app", used("app"))
 _patches.add("gunicorn.workers.sync", "SyncWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.gthread", "ThreadWorker.load_wsgi", loaded("wsgi"))
 _patches.add("gunicorn.workers.base_async", "AsyncWorker.load_wsgi", loaded("wsgi"))
-_patches.add("gunicorn.workers.sync", "SyncWorker.handle", turn)
-_patches.add("gunicorn.workers.gthread", "ThreadWorker.handle", turn)
+_patches.add_around("gunicorn.workers.sync", "SyncWorker.handle", in_a_turn)
+_patches.add_around("gunicorn.workers.gthread", "ThreadWorker.handle", in_a_turn)
 # A greenlet of theirs handles one connection, which may bring several requests.
-_patches.add("gunicorn.workers.base_async", "AsyncWorker.handle_request", turn)
-_patches.add("waitress.channel", "HTTPChannel.service", turn)
-_patches.add("werkzeug.serving", "WSGIRequestHandler.run_wsgi", turn)
+_patches.add_around("gunicorn.workers.base_async", "AsyncWorker.handle_request", in_a_turn)
+_patches.add_around("waitress.channel", "HTTPChannel.service", in_a_turn)
+_patches.add_around("werkzeug.serving", "WSGIRequestHandler.run_wsgi", in_a_turn)
 # No servers, but they refuse an environ for what the middleware has put into it.
-_patches.add("wsgiref.validate", "check_environ", lambda _wrap: checked)
-_patches.add("paste.lint", "check_environ", lambda _wrap: checked)
+_patches.add_around("wsgiref.validate", "check_environ", checked)
+_patches.add_around("paste.lint", "check_environ", checked)
 
 
 class WsgiInstrumentor(ServerInstrumentor):

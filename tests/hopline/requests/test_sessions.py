@@ -277,8 +277,8 @@ def test_a_session_set_up_while_all_are_told_of_carries_ids_afterwards_too(instr
 
 
 def test_a_session_that_is_set_up_while_all_are_uninstrumented_is_told_of(instrument, telemetry, server, monkeypatch):
-    patch, session = instrumentation._patches[0], requests.Session()
-    begun, set_up, remove = threading.Event(), threading.Event(), instrumentation._patches[0].remove
+    session = requests.Session()
+    begun, set_up, remove = threading.Event(), threading.Event(), instrumentation._patches.remove
 
     def set_it_up():
         begun.wait(30)
@@ -290,7 +290,7 @@ def test_a_session_that_is_set_up_while_all_are_uninstrumented_is_told_of(instru
         set_up.wait(0.3)  # for the other thread, should it not wait for this one
         remove()
 
-    monkeypatch.setattr(patch, "remove", remove_slowly)
+    monkeypatch.setattr(instrumentation._patches, "remove", remove_slowly)
     instrument()
     thread = threading.Thread(target=set_it_up)
     thread.start()
