@@ -19,7 +19,9 @@ from opentelemetry.trace import (
 )
 
 from hopline._decorate import during
-from hopline._state import NO_EXTRAS, Begun, Lineage, Scope, State, accepted, current
+from hopline._levels import NO_EXTRAS
+from hopline._scope import Lineage, Scope
+from hopline._state import Begun, State, accepted, current
 from hopline._version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])

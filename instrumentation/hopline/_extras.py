@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hopline._decorate import during
-from hopline._state import NO_EXTRAS, Extras, current, current_or_new, put
+from hopline._levels import NO_EXTRAS, Extras
+from hopline._state import current, current_or_new, put
 
 F = TypeVar("F", bound=Callable[..., Any])
 

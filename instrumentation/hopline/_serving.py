@@ -9,7 +9,8 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context as OtelContext
 
-from hopline._state import Begun, Scope, State, accepted, newest_state
+from hopline._scope import Scope
+from hopline._state import Begun, State, accepted, newest_state
 from hopline.context import current
 
 # Whether this is a server's turn, all that it does for one request, and not a step of the application's in it: what

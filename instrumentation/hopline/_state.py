@@ -2,131 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from logging import getLogger
-from math import inf, isfinite
-from time import monotonic
-from types import MappingProxyType, TracebackType
-from typing import NamedTuple
+from types import TracebackType
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context as OtelContext
 
-from hopline._locks import lasting_lock
+from hopline._levels import NO_EXTRAS, Extras
+from hopline._scope import Scope
 from hopline.deadline import Deadline
 from hopline.request_id import is_valid, new_root
 
 _logger = getLogger("hopline.context")
 
 _KEY = otel_context.create_key("hopline")
-_MAX_KINDS = 64
-_MAX_LEVELS = 1000
-
-
-class Total(NamedTuple):
-    """What one kind of work came to."""
-
-    times: int
-    """How often it was done."""
-    ms: float
-    """How long it took altogether, in milliseconds."""
-
-
-# One for all: what is done with it takes a microsecond.
-_adding = lasting_lock()
-
-
-class Lineage:
-    """What a request's scope has in common with those that the application began in its place.
-
-    Attributes:
-        answered: when the request was answered, on the monotonic clock: nobody waits for what goes on after that.
-    """
-
-    __slots__ = ("answered",)
-
-    def __init__(self) -> None:
-        self.answered = -inf
-
-    def answer(self) -> None:
-        """Note that the request has been answered now: its deadline holds no more for what goes on after that."""
-        self.answered = monotonic()
-
-
-class Scope:
-    """The identity of one request or job: every version of its state has the same scope, in every thread and task.
-
-    Attributes:
-        extracted: whether it lives as long as the OpenTelemetry context that it was extracted into is attached; one
-            that the application began lives until it clears it or begins another.
-        lineage: what it has in common with the scopes that the application began in its place.
-        ended: whether the application has cleared it.
-    """
-
-    __slots__ = ("_totals", "ended", "extracted", "lineage")
-
-    def __init__(self, *, extracted: bool = False, within: Scope | None = None) -> None:
-        self.extracted: bool = extracted if within is None else within.extracted
-        self.lineage: Lineage = Lineage() if within is None else within.lineage
-        self.ended = False
-        self._totals: dict[str, Total] = {}
-
-    def track(self, kind: str, ms: float) -> None:
-        """Add one piece of work to the total of its kind; past 64 kinds, to the kind ``other``.
-
-        Raises:
-            ValueError: if ``ms`` is negative or not finite.
-        """
-        if ms < 0 or not isfinite(ms):
-            raise ValueError(f"{ms!r} is not a duration in milliseconds")
-        with _adding:
-            if kind not in self._totals and len(self._totals) >= _MAX_KINDS:
-                kind = "other"
-            times, total = self._totals.get(kind, (0, 0.0))
-            self._totals[kind] = Total(times + 1, total + ms)
-
-    def totals(self) -> dict[str, Total]:
-        """The totals so far, by kind."""
-        with _adding:
-            return dict(self._totals)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Extras:
-    """One level of what was pushed for the logs, on top of the levels below it."""
-
-    values: Mapping[str, object]
-    """This level's and those below it that it does not hide."""
-    depth: int = 0
-    below: Extras | None = None
-    owner: object = None
-    """Whose level it is: a ``with`` block's, or nobody's."""
-
-    def push(self, values: Mapping[str, object], owner: object = None) -> Extras:
-        """Put a level on top; past 1000 levels, in the place of the topmost."""
-        merged = MappingProxyType({**self.values, **values})
-        if self.depth >= _MAX_LEVELS:
-            return Extras(merged, self.depth, self.below, owner)
-        return Extras(merged, self.depth + 1, self, owner)
-
-    def down_to(self, depth: int) -> Extras:
-        """The level ``depth``, or this one if it is not above it."""
-        level = self
-        while level.depth > depth and level.below is not None:
-            level = level.below
-        return level
-
-    def without(self, owner: object) -> Extras:
-        """What is below the topmost level of ``owner``, or all of this if there is none."""
-        level: Extras | None = self
-        while level is not None and level.owner is not owner:
-            level = level.below
-        return self if level is None or level.below is None else level.below
-
-
-NO_EXTRAS = Extras(MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

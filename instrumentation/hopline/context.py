@@ -12,10 +12,10 @@ from datetime import datetime
 from time import time
 
 from hopline._extras import LoggingExtras
+from hopline._scope import Total
 from hopline._state import (
     Begun,
     State,
-    Total,
     accepted,
     begin,
     clear,

@@ -13,7 +13,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from hopline._flushing import flush
 from hopline._guard import guard
 from hopline._patch import Patch, Patches
-from hopline._state import Begun, Scope, State, current
+from hopline._scope import Scope
+from hopline._state import Begun, State, current
 from hopline.deadline import Deadline
 
 # Whoever leaves a pool waits for its processes, and may be serving a request.
