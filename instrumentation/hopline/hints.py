@@ -13,14 +13,14 @@ from hopline._decorate import during
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hints:
     """What holds in one block.
 
     Attributes:
         template: the template of the URLs, or None.
         expected: the statuses that are no error.
-        around: what holds around the block, or None.
+        around: what holds around the block while it lasts, or None.
     """
 
     template: str | None = None
@@ -50,7 +50,11 @@ class Hinting:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         hints = _hints.get()
-        _hints.set(None if hints is None else hints.around)
+        if hints is None:
+            return
+        _hints.set(hints.around)
+        # A task begun in the block keeps the hints, and may begin the next one, in the same block, for ever.
+        hints.around = None
 
     def __call__(self, function: F) -> F:
         """Decorate ``function``; for a generator function the hints hold while its body runs, not at its yields."""

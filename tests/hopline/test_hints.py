@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 
@@ -50,6 +51,15 @@ def test_one_may_be_entered_again_before_it_is_left():
         inside = template_here()
 
     assert inside == "/users/{id}"
+
+
+def test_what_a_block_leaves_behind_in_another_context_does_not_keep_what_was_around_it():
+    with url_template("/users/{id}"):
+        around = current_hints()
+        with url_template("/teams/{id}"):
+            left_behind = current_hints()
+
+    assert around not in gc.get_referents(left_behind)
 
 
 def test_one_of_another_kind_stays_what_it_was():
