@@ -32,14 +32,17 @@ class Phase:
         """It begins."""
         self._began = perf_counter_ns()
 
-    def end(self) -> int:
+    def end(self, at: int | None = None) -> int:
         """It ends, if it lasts.
+
+        Args:
+            at: when, in nanoseconds of the performance counter (default: now).
 
         Returns:
             The nanoseconds that it has lasted so far.
         """
         if self._began:
-            self._took += perf_counter_ns() - self._began
+            self._took += (perf_counter_ns() if at is None else at) - self._began
             self._began = 0
         return self._took
 
@@ -118,7 +121,7 @@ class Progress:
         if self.over is None:
             self.over = perf_counter_ns()
             for phase in (self.queue, self.connect, self.dns):
-                _end(phase)
+                _end(phase, self.over)
 
     def tell(self, details: dict[str, Value]) -> None:
         """Make span attributes of it; a phase that still lasts is cut off here.
@@ -157,6 +160,6 @@ def _begun(phase: Phase | None) -> Phase:
     return phase
 
 
-def _end(phase: Phase | None) -> None:
+def _end(phase: Phase | None, at: int | None = None) -> None:
     if phase is not None:
-        phase.end()
+        phase.end(at)

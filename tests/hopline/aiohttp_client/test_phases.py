@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 
 import aiohttp
 import pytest
 import trustme
 
+from hopline.aiohttp_client._progress import Progress
 from tests.resolvers import LoopbackResolver
 from tests.web_server import WebServer
 
@@ -256,3 +258,14 @@ async def test_a_unix_socket_has_no_peer_address(instrument, telemetry, tmp_path
 
     assert telemetry.span.attributes["http.response.status_code"] == 200
     assert "network.peer.address" not in telemetry.span.attributes
+
+
+def test_a_phase_that_an_error_cuts_off_ends_at_the_same_moment_as_its_attempt(monkeypatch):
+    monkeypatch.setattr("hopline.aiohttp_client._progress.perf_counter_ns", itertools.count(1, 10**9).__next__)
+    progress, told = Progress(), {}
+    progress.make_connection()
+
+    progress.break_off(OSError())
+    progress.tell(told)
+
+    assert (told[CONNECT], progress.over) == (1.0, 1 + 10**9)
