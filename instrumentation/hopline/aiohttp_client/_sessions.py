@@ -33,6 +33,9 @@ class Sessions:
         self._patches = Patches(
             PropertyPatch("aiohttp.client", "ClientSession.trace_configs", self._trace_configs),
             Patch("aiohttp.client", "ClientSession._request", self._request),
+            # Which a request calls before it looks at the configs, also where somebody has put something of his own in
+            # the place of `_request`, such as a mock that puts back what was there before us.
+            Patch("aiohttp.client", "ClientSession._prepare_headers", self._prepare_headers),
         )
 
     def instrument_all(self, telemetry: ClientTelemetry, others: Sequence[TraceConfig]) -> None:
@@ -54,15 +57,17 @@ class Sessions:
         self._for_all = None
 
     def _trace_configs(self, wrapped: Callable[..., Any], _: None, args: Any, kwargs: Any) -> Any:
-        if self._for_all is not None:
-            guard(self._for_all.reach, args[0])
+        self._reach(args[0])
+        return wrapped(*args, **kwargs)
+
+    def _prepare_headers(self, wrapped: Callable[..., Any], session: ClientSession, args: Any, kwargs: Any) -> Any:
+        self._reach(session)
         return wrapped(*args, **kwargs)
 
     def _request(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         # A mock that lets some requests through calls what it has found in the class as a plain function.
         session = args[0] if instance is None and args else instance
-        if self._for_all is not None:
-            guard(self._for_all.reach, session)
+        self._reach(session)
         if guard(_is_silent, session):
             return wrapped(*args, **kwargs)
         try:
@@ -70,6 +75,10 @@ class Sessions:
         except DeadlineExceeded as error:
             return refuse(error)
         return wrapped(*args, **kwargs)
+
+    def _reach(self, session: ClientSession) -> None:
+        if self._for_all is not None:
+            guard(self._for_all.reach, session)
 
 
 # Sessions may come in several threads at once.

@@ -122,6 +122,19 @@ async def test_sessions_made_before_are_reached(instrument, telemetry, site):
     assert len(telemetry.spans) == 1
 
 
+async def test_sessions_are_reached_when_what_stood_in_the_place_of_their_requests_has_gone(
+    instrument, telemetry, site, monkeypatch
+):
+    with monkeypatch.context() as mocking:
+        mocking.setattr(aiohttp.ClientSession, "_request", aiohttp.ClientSession._request)
+        instrument()
+
+    async with aiohttp.ClientSession() as session:
+        await fetch(session, site.url)
+
+    assert len(telemetry.spans) == 1
+
+
 async def test_sessions_that_live_on_go_silent(instrument, telemetry, site):
     instrument()
 
