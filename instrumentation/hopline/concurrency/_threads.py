@@ -10,16 +10,37 @@ from typing import Any
 
 from hopline._guard import guard
 from hopline._patch import Patch, Patches
-from hopline.concurrency._carry import InCopies, alone, carried, submit_in_copy
+from hopline.concurrency._carry import InCopies, alone, call_in_copy, carried, submit_in_copy
 
-# Of these modules are the classes of threads that the first who needs them starts, and that work for all: what manages
-# a pool of processes, and the timer of a Celery worker.
-_MANAGERS = frozenset(
+# Of these packages and modules are the threads that the first who needs them starts, and that work for all: what
+# manages a pool, runs the jobs of a scheduler or a queue, pickles for processes, or sends what others have given it.
+_SHARED = frozenset(
     (
+        "aiosqlite",
+        "anyio._backends._asyncio",
+        "apscheduler",
+        "billiard.pool",
+        "billiard.queues",
+        "cassandra",
         "celery.utils.timer2",
         "concurrent.futures.process",
+        "datadog",
+        "dramatiq",
+        "google.cloud.logging_v2.handlers.transports.background_thread",
+        "huey",
         "joblib.externals.loky.process_executor",
+        "kafka",
+        "ldclient",
+        "logging.handlers",
         "loky.process_executor",
+        "multiprocessing.pool",
+        "multiprocessing.queues",
+        "posthog",
+        "psycopg_pool",
+        "pymongo",
+        "segment.analytics.consumer",
+        "sentry_sdk",
+        "trio._core._thread_cache",
     )
 )
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
@@ -32,6 +53,7 @@ def patches() -> Patches:
         Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", submit_in_copy),
         Patch("multiprocessing.pool", "ThreadPool.__init__", alone),  # its threads work for all who will submit
         *(Patch("multiprocessing.pool", f"ThreadPool.{method}", _submit_to_pool) for method in _POOL_METHODS),
+        Patch("aiosqlite.core", "Connection._execute", call_in_copy),  # in the connection's thread
     )
 
 
@@ -77,11 +99,12 @@ def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any)
 
 
 def _works_for_all(thread: Thread) -> bool:
-    if type(thread).__module__ in _MANAGERS:
-        return True
-    function = getattr(thread, "_target", None)  # of multiprocessing's pools: they have no class
-    is_a_pools = getattr(function, "__module__", None) == "multiprocessing.pool"
-    return is_a_pools and getattr(function, "__name__", "").startswith("_handle_")
+    return _is_shared(type(thread)) or _is_shared(getattr(thread, "_target", None))
+
+
+def _is_shared(work: object) -> bool:
+    module = str(getattr(work, "__module__", None))
+    return module in _SHARED or module.partition(".")[0] in _SHARED
 
 
 def _give(thread: Thread, context: Context) -> None:
