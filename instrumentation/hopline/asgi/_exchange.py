@@ -133,8 +133,10 @@ class Exchange:
             self._note_close(message.get("code", 1005))
 
     def _started(self, message: Message) -> Message:
-        status = _SWITCHING_PROTOCOLS if message["type"] == "websocket.accept" else message["status"]
-        fields = list(message.get("headers") or ())
+        status, fields = _status(message), message.get("headers", ())
+        if status is None or fields is None:
+            return message  # for the server to refuse
+        fields = list(fields)
         decoded = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
         # What is answered to nobody, such as an error page about the client's leaving, is no answer.
         self._call.respond(self._call.status if self._is_gone else status, decoded, (self._scope, status, fields))
@@ -172,6 +174,14 @@ class Exchange:
 
     def _view(self) -> None:
         self._call.route, self._call.function = view_of_scope(self._scope, self._root)
+
+
+def _status(message: Message) -> int | None:
+    """The status with which a response begins, if it is one; hypercorn takes a text of digits, too."""
+    status = _SWITCHING_PROTOCOLS if message["type"] == "websocket.accept" else message.get("status")
+    if isinstance(status, str) and status.isdecimal():
+        return int(status)
+    return status if isinstance(status, int) else None
 
 
 def _with_lasting_fields(message: Message) -> Message:

@@ -137,6 +137,31 @@ def test_what_a_server_refuses_for_the_applications_own_fault_is_an_error(wrap, 
     assert telemetry.span.attributes["error.type"].endswith("UnexpectedMessageError")
 
 
+@pytest.mark.parametrize("wrong", [{"headers": None}, {"status": None}, {"status": "fine"}])
+def test_a_start_that_is_none_reaches_the_server_as_it_is_and_without_a_word_of_ours(wrap, telemetry, caplog, wrong):
+    start = {**START, **wrong}
+
+    def refuse(message):
+        raise TypeError
+
+    gateway = AsgiGateway(wrap(sending(start)))
+    gateway.on_send = refuse
+
+    with pytest.raises(TypeError):
+        gateway.serve()
+
+    assert gateway.sent == [start]
+    assert telemetry.span.attributes["http.response.status_code"] == 500
+    assert "hopline" not in {record.name for record in caplog.records}
+
+
+def test_a_status_that_is_a_text_which_hypercorn_takes_is_told_as_a_number(wrap, telemetry):
+    AsgiGateway(wrap(sending({**START, "status": "404"}, {"type": "http.response.body"}))).serve()
+
+    assert telemetry.span.attributes["http.response.status_code"] == 404
+    assert len(telemetry.points(DURATION)) == 1
+
+
 def test_an_application_that_says_that_the_client_has_left_has_not_failed(wrap, telemetry):
     async def app(scope, receive, send):
         await until_it_has_left(receive)
