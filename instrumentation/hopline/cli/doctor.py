@@ -10,9 +10,9 @@ from importlib import import_module
 from importlib.metadata import entry_points, version
 from os import environ
 
+from hopline.cli.doctor_words import NOTHING
 from hopline.http.redaction import redact_text
 
-NOTHING = "nothing is instrumented and nothing exported"
 _PACKAGES = ("hopline", "opentelemetry-api", "opentelemetry-sdk", "opentelemetry-instrumentation", "wrapt")
 _LOADED_ONCE = {
     "opentelemetry_distro": "OTEL_PYTHON_DISTRO",

@@ -12,6 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from hopline.cli.doctor_file import config_file, unusable_file
 from hopline.cli.doctor_sdk import refused_settings
+from hopline.cli.doctor_words import NOTHING
 from hopline.distro import DEFERRED_OTLP, HoplineDistro, chosen_exporters
 from hopline.http.redaction import REDACTED
 from hopline_statsd.config import StatsdConfig
@@ -29,7 +30,7 @@ def exporters(problems: list[str]) -> Iterator[str]:
         problems: takes what stands in the way.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        problems.append("OTEL_SDK_DISABLED=true: nothing is instrumented and nothing exported")
+        problems.append(f"OTEL_SDK_DISABLED=true: {NOTHING}")
     chosen = chosen_exporters()
     if file := config_file():
         problems += unusable_file(file)

@@ -10,6 +10,8 @@ from types import ModuleType
 
 from opentelemetry.sdk import _configuration
 
+from hopline.cli.doctor_words import NOTHING
+
 _VARIABLE = "OTEL_CONFIG_FILE"
 
 
@@ -21,7 +23,7 @@ def config_file() -> str:
 def unusable_file(name: str) -> list[str]:
     """Why the SDK could not be set up with the file ``name``, if so."""
     reason = _reason(name)
-    return [f"{_VARIABLE}={name!r}: nothing is instrumented and nothing exported ({reason})"] if reason else []
+    return [f"{_VARIABLE}={name!r}: {NOTHING} ({reason})"] if reason else []
 
 
 def _reason(name: str) -> str:

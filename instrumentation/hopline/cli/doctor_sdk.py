@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from hopline.cli.doctor import NOTHING
+from hopline.cli.doctor_words import NOTHING
 from hopline.deferred_otlp import DeferredLogExporter, DeferredMetricExporter, DeferredSpanExporter
 from hopline.distro import DEFERRED_OTLP
 
