@@ -28,7 +28,7 @@ from hopline._state import (
     with_deadline,
     with_request_id,
 )
-from hopline.deadline import Deadline, deadline_exceeded
+from hopline.deadline import Deadline
 
 __all__ = [
     "Begun",
@@ -45,19 +45,20 @@ __all__ = [
 ]
 
 
+def current_deadline() -> Deadline | None:
+    """The deadline of the request that is being served, whether it has passed or not, or None."""
+    state = current()
+    return None if state is None else state.deadline
+
+
 def time_left() -> float | None:
     """Seconds left until the deadline of the request that is being served, or None without one.
 
     Raises:
         DeadlineExceeded: if it has passed.
     """
-    state = current()
-    if state is None or state.deadline is None:
-        return None
-    left = state.deadline.left()
-    if left <= 0:
-        raise deadline_exceeded()
-    return left
+    deadline = current_deadline()
+    return None if deadline is None else deadline.left()
 
 
 def bounded(timeout: float | None) -> float | None:
@@ -129,8 +130,8 @@ class RequestContext:
 
         It is sent with the requests that are made meanwhile, and their time-outs are bounded by it.
         """
-        state = current()
-        return None if state is None or state.deadline is None else state.deadline.moment
+        deadline = current_deadline()
+        return None if deadline is None else deadline.moment
 
     def set_relative_deadline(self, ms: float) -> None:
         """Set the deadline, from now; with no context yet, one begins.

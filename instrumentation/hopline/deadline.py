@@ -66,8 +66,15 @@ class Deadline:
         return _EPOCH + timedelta(seconds=self.at)
 
     def left(self) -> float:
-        """Seconds left: at most 24 days, for no socket takes a longer time-out; 0 or less when it has passed."""
-        return min(self._monotonic - monotonic(), _LONGEST_LEFT)
+        """Seconds left: at most 24 days, for no socket takes a longer time-out.
+
+        Raises:
+            DeadlineExceeded: if it has passed.
+        """
+        left = min(self._monotonic - monotonic(), _LONGEST_LEFT)
+        if left <= 0:
+            raise deadline_exceeded()
+        return left
 
 
 def parse(text: str) -> Deadline:

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hopline._guard import guard
-from hopline.context import time_left
+from hopline.context import current_deadline
 from hopline.deadline import DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 def in_time(session: ClientSession, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments of a request, with a total timeout of at most what is left until the deadline.
 
+    That of a session that is left alone may take as long as it likes.
+
     Raises:
         DeadlineExceeded: if the deadline has passed.
     """
-    left = time_left()
-    if left is None:
+    deadline = current_deadline()
+    if deadline is None or guard(_is_left_alone, session):
         return arguments
-    timeout = guard(_bounded, session, arguments.get("timeout", ...), left)
+    timeout = guard(_bounded, session, arguments.get("timeout", ...), deadline.left())
     return arguments if timeout is None else {**arguments, "timeout": timeout}
 
 
 async def refuse(error: DeadlineExceeded) -> NoReturn:
     """A request in whose place the caller gets ``error``, where it awaits it."""
     raise error
+
+
+def _is_left_alone(session: ClientSession) -> bool:
+    return any(getattr(config, "telemetry", config) is None for config in session._trace_configs)
 
 
 def _bounded(session: ClientSession, given: object, left: float) -> ClientTimeout:

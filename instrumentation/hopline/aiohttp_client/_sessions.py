@@ -68,8 +68,6 @@ class Sessions:
         # A mock that lets some requests through calls what it has found in the class as a plain function.
         session = args[0] if instance is None and args else instance
         self._reach(session)
-        if guard(_is_silent, session):
-            return wrapped(*args, **kwargs)
         try:
             kwargs = in_time(session, kwargs)
         except DeadlineExceeded as error:
@@ -155,10 +153,6 @@ def silence(session: ClientSession) -> None:
     silent.freeze()
     others = [config for config in session._trace_configs if not isinstance(config, HoplineTraceConfig)]
     session._trace_configs = [*others, silent]
-
-
-def _is_silent(session: ClientSession) -> bool:
-    return any(getattr(config, "telemetry", config) is None for config in session._trace_configs)
 
 
 def config_of_its_own(telemetry: ClientTelemetry) -> HoplineTraceConfig:
