@@ -32,10 +32,10 @@ class Sessions:
         self._for_all: _ForAll | None = None
         self._patches = Patches(
             PropertyPatch("aiohttp.client", "ClientSession.trace_configs", self._trace_configs),
-            Patch("aiohttp.client", "ClientSession._request", self._request),
-            # Which a request calls before it looks at the configs, also where somebody has put something of his own in
-            # the place of `_request`, such as a mock that puts back what was there before us.
+            # Which a request calls before it looks at the configs. `_request` may be somebody else's: a mock, for
+            # instance, puts back what was there before us.
             Patch("aiohttp.client", "ClientSession._prepare_headers", self._prepare_headers),
+            Patch("aiohttp.client", "ClientSession._request", _request),
         )
 
     def instrument_all(self, telemetry: ClientTelemetry, others: Sequence[TraceConfig]) -> None:
@@ -64,19 +64,19 @@ class Sessions:
         self._reach(session)
         return wrapped(*args, **kwargs)
 
-    def _request(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        # A mock that lets some requests through calls what it has found in the class as a plain function.
-        session = args[0] if instance is None and args else instance
-        self._reach(session)
-        try:
-            kwargs = in_time(session, kwargs)
-        except DeadlineExceeded as error:
-            return refuse(error)
-        return wrapped(*args, **kwargs)
-
     def _reach(self, session: ClientSession) -> None:
         if self._for_all is not None:
             guard(self._for_all.reach, session)
+
+
+def _request(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    # A mock that lets some requests through calls what it has found in the class as a plain function.
+    session = args[0] if instance is None and args else instance
+    try:
+        kwargs = in_time(session, kwargs)
+    except DeadlineExceeded as error:
+        return refuse(error)
+    return wrapped(*args, **kwargs)
 
 
 # Sessions may come in several threads at once.
