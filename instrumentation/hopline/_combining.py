@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from hopline._guard import guard
 from hopline._locks import hold_over_forks
-from hopline._weak import alive_in
+from hopline._weak import alive
 
 # Where so much waits, who brings more pauses for so many seconds, or the thread that is at work would fall behind:
 # to bring takes a tenth of what the work takes.
@@ -72,7 +72,7 @@ _combiners: WeakKeyDictionary[Combiner, None] = WeakKeyDictionary()
 
 def settle_all() -> None:
     """Have all that waits anywhere worked off before this returns."""
-    for combiner in alive_in(_combiners):
+    for combiner in alive(_combiners.keyrefs()):
         combiner.settle()
 
 
@@ -89,12 +89,12 @@ def _is_collecting() -> bool:
 
 
 def _at_work() -> list[Lock]:
-    return [combiner._at_work for combiner in alive_in(_combiners)]
+    return [combiner._at_work for combiner in alive(_combiners.keyrefs())]
 
 
 def _begin_anew() -> None:
     # What waited is worked off by the parent.
-    for combiner in alive_in(_combiners):
+    for combiner in alive(_combiners.keyrefs()):
         combiner.begin_anew()
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def alive_in(known: WeakKeyDictionary[T, Any]) -> list[T]:
-    """The keys, while other threads may add some; to go through the dictionary itself would fail then."""
-    return [key for each in known.keyrefs() if (key := each()) is not None]
+def alive(refs: Iterable[Callable[[], T | None]]) -> list[T]:
+    """What is left of that which weak references refer to.
+
+    With the ``keyrefs()`` or ``valuerefs()`` of a weak dictionary, other threads may add to it meanwhile; to go through
+    the dictionary itself would fail then.
+    """
+    return [thing for each in refs if (thing := each()) is not None]

@@ -9,8 +9,9 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from hopline._weak import alive
 from hopline.http import live
-from hopline.http.live import LiveCount, alive_in
+from hopline.http.live import LiveCount
 from tests.telemetry import points_of
 
 PATIENCE = 30  # seconds, until a test that hangs fails
@@ -66,7 +67,7 @@ def test_what_is_alive_is_told_while_others_come(often_switched):
     thread = threading.Thread(target=come)
     thread.start()
     try:
-        found = [len(alive_in(known)) for _ in range(200)]
+        found = [len(alive(known.keyrefs())) for _ in range(200)]
     finally:
         over.set()
         thread.join(PATIENCE)

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from hopline._guard import guard
 from hopline._locks import lasting_lock
 from hopline._patch import Patch, Patches, PropertyPatch
+from hopline._weak import alive
 from hopline.aiohttp_client._deadline import in_time, refuse
 from hopline.deadline import DeadlineExceeded
 from hopline.http.client import ClientTelemetry
@@ -117,7 +118,7 @@ class _ForAll:
         if self._config is None:
             return
         ours = (*self._others, self._config)
-        for session in [alive for each in self._sessions.valuerefs() if (alive := each()) is not None]:
+        for session in alive(self._sessions.valuerefs()):
             session._trace_configs = [config for config in session._trace_configs if config not in ours]
         if self._config.telemetry is self._telemetry:
             self._config.telemetry = None

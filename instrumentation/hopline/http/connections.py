@@ -10,7 +10,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT
 
 from hopline._guard import guard
-from hopline._weak import alive_in
+from hopline._weak import alive
 from hopline.http.live import LiveCount
 from hopline.http.series import Series, Value, histogram
 
@@ -105,7 +105,7 @@ class Connections:
         self._count.close()
 
     def _states(self) -> list[dict[str, Value]]:
-        return [{**known.origin, _STATE: known.state()} for known in alive_in(self._open)]
+        return [{**known.origin, _STATE: known.state()} for known in alive(self._open.keyrefs())]
 
 
 def peer_attributes(peer: object) -> dict[str, Value]:

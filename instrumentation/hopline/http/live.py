@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from hopline._combining import settle_all
-from hopline._weak import alive_in
+from hopline._weak import alive
 from hopline.http.series import Value
 
 # What is alive now, each told by its attributes.
@@ -31,7 +31,9 @@ class _Observed:
         settle_all()  # before the SDK collects what is recorded, so that all of it is there
         if not self.counted:
             return []
-        counts = Counter(frozenset(thing.items()) for count in alive_in(self.counted) for thing in count.things())
+        counts = Counter(
+            frozenset(thing.items()) for count in alive(self.counted.keyrefs()) for thing in count.things()
+        )
         for gone in self._seen.difference(counts):
             counts[gone] = 0
         self._seen = set(list(counts)[:_MAX_SEEN])
