@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from hopline._settings import comma_separated
+from hopline._settings import boolean, comma_separated
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -105,9 +106,11 @@ def switch(name: str, argument: object) -> bool:
     Raises:
         ValueError: if it is neither.
     """
-    value = {"true": True, "false": False}.get(argument.lower()) if isinstance(argument, str) else argument
-    if value in (True, False):
-        return bool(value)
+    with suppress(ValueError):
+        if isinstance(argument, str):
+            return boolean(argument)
+        if argument in (True, False):
+            return bool(argument)
     raise ValueError(f"{name}={argument!r} is neither true nor false")
 
 
