@@ -41,25 +41,13 @@ class Link:
         if is_settled or now < self._retry_at:
             return transport.socket is not None
         self._looked_up_at, self._refusals = now, transport.refusals
-        try:
-            connection = transport.connect(transport.resolve(), _CONNECT_TIMEOUT)
-        except OSError as error:
-            self._failed(error)
-            return transport.socket is not None
-        return connection is None or adopt(connection)
+        return self._connect(_CONNECT_TIMEOUT, adopt)
 
     def open_at_once(self) -> bool:
         """Connect where that takes no time and is due; return whether there is a connection."""
         if not self.transport.opens_at_once or monotonic() < self._retry_at:
             return False
-        try:
-            connection = self.transport.connect(self.transport.resolve(), 0.0)
-        except OSError as error:
-            self._failed(error)
-            return False
-        if connection is not None:
-            self.transport.adopt(connection)
-        return True
+        return self._connect(0.0, self._adopt)
 
     def carried(self) -> None:
         """Note that it has carried a packet: the next error is a first one."""
@@ -77,6 +65,18 @@ class Link:
     def retry_delay_left(self) -> float:
         """Return the seconds until the next try is due."""
         return max(0.0, self._retry_at - monotonic())
+
+    def _connect(self, timeout: float, adopt: Callable[[Connection], bool]) -> bool:
+        try:
+            connection = self.transport.connect(self.transport.resolve(), timeout)
+        except OSError as error:
+            self._failed(error)
+            return self.transport.socket is not None
+        return connection is None or adopt(connection)
+
+    def _adopt(self, connection: Connection) -> bool:
+        self.transport.adopt(connection)
+        return True
 
     def _lookup_is_due(self, now: float) -> bool:
         """Whether the server may be elsewhere by now: because of the time, or nobody listens where it was."""
