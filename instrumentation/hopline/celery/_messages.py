@@ -20,6 +20,7 @@ SENT_AT = "hopline_sent_at"
 """When the message was sent, in seconds since the epoch; on every message that we have sent, and on no other."""
 
 _ids = RequestIdPropagator()
+_ID = HEADER.lower()
 
 
 class HeaderGetter(Getter[Mapping[str, Any]]):
@@ -60,7 +61,7 @@ def put_into(headers: MutableMapping[str, Any], context: Context) -> None:
 
 def request_id_in(headers: Mapping[str, Any]) -> object:
     """The request id in the header of a message, in whichever case its name is written, or None."""
-    return next((value for name, value in headers.items() if name.lower() == HEADER.lower()), None)
+    return next((value for name, value in headers.items() if name.lower() == _ID), None)
 
 
 def seconds_in_queue(headers: Mapping[str, Any], until: float) -> float | None:
