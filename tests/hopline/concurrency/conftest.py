@@ -1,4 +1,4 @@
-"""Programs under `opentelemetry-instrument`."""
+"""Threads that carry context variables, and programs under `opentelemetry-instrument`."""
 
 import os
 import subprocess
@@ -7,7 +7,22 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.programs import instrumented
+from hopline.concurrency import ThreadingInstrumentor
+from tests import programs
+
+
+@pytest.fixture
+def instrumentor():
+    instrumentor = ThreadingInstrumentor()
+    instrumentor.instrument()
+    yield instrumentor
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()
+
+
+@pytest.fixture
+def instrumented(instrumentor):
+    pass
 
 
 def others_instrumentors():
@@ -21,7 +36,7 @@ class Program:
 
     def __init__(self, path, environment):
         self._process = subprocess.Popen(
-            instrumented(str(path)),
+            programs.instrumented(str(path)),
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

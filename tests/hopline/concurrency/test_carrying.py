@@ -15,18 +15,12 @@ import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 from hopline import Context
-from hopline.concurrency import ThreadingInstrumentor
 from hopline.context import begin
 from tests.threads import in_thread
 
+pytestmark = pytest.mark.usefixtures("instrumented")
+
 variable = ContextVar("variable", default="default")
-
-
-@pytest.fixture(autouse=True)
-def instrumented():
-    ThreadingInstrumentor().instrument()
-    yield
-    ThreadingInstrumentor().uninstrument()
 
 
 def in_executor(function):

@@ -13,17 +13,11 @@ import anyio.to_thread
 import pytest
 
 from hopline import Context
-from hopline.concurrency import ThreadingInstrumentor
 from hopline.context import begin
 
+pytestmark = pytest.mark.usefixtures("instrumented")
+
 variable = ContextVar("variable", default="default")
-
-
-@pytest.fixture(autouse=True)
-def instrumented():
-    ThreadingInstrumentor().instrument()
-    yield
-    ThreadingInstrumentor().uninstrument()
 
 
 def during_request(name, function):

@@ -21,20 +21,6 @@ variable = ContextVar("variable", default="default")
 
 
 @pytest.fixture
-def instrumentor():
-    instrumentor = ThreadingInstrumentor()
-    instrumentor.instrument()
-    yield instrumentor
-    if instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.uninstrument()
-
-
-@pytest.fixture
-def instrumented(instrumentor):
-    pass
-
-
-@pytest.fixture
 def executor():
     with ThreadPoolExecutor(1) as executor:
         yield executor
