@@ -7,34 +7,21 @@ import pytest
 
 from tests.programs import Program, environment, instrumented
 from tests.servers import free_port
+from tests.wsgi_servers import gunicorn, hypercorn, script, waitress
 
 pytestmark = pytest.mark.processes
 
-WERKZEUG = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, app, threaded=True)"
-EVENTLET = "from eventlet import listen, wsgi; wsgi.server(listen(('127.0.0.1', {port})), app)"
-PASTE = "from paste.httpserver import serve; serve(app, '127.0.0.1', {port})"
-TORNADO = (
-    "from concurrent.futures import ThreadPoolExecutor; from tornado.ioloop import IOLoop; "
-    "from tornado.httpserver import HTTPServer; from tornado.wsgi import WSGIContainer; "
-    "HTTPServer(WSGIContainer(app, ThreadPoolExecutor())).listen({port}, '127.0.0.1'); IOLoop.current().start()"
-)
-
+SITE = "pushed_site"
 SERVERS = {
-    "werkzeug": ["-c", f"from tests.sites.pushed_site import app; {WERKZEUG}"],
-    "werkzeug in greenlets": [
-        "-c",
-        f"from gevent import monkey; monkey.patch_all(); from tests.sites.pushed_site import app; {WERKZEUG}",
-    ],
-    "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "tests.sites.pushed_site:app"],
-    "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.pushed_site:app"],
-    "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.pushed_site:app"],
-    "uvicorn": ["-W", "ignore", "-m", "uvicorn", "--interface=wsgi", "--port={port}", "tests.sites.pushed_site:app"],
-    "paste": ["-c", f"from tests.sites.pushed_site import app; {PASTE}"],
-    "tornado": ["-c", f"from tests.sites.pushed_site import app; {TORNADO}"],
-    "eventlet": [
-        "-c",
-        f"import eventlet; eventlet.monkey_patch(); from tests.sites.pushed_site import app; {EVENTLET}",
-    ],
+    "werkzeug": script("werkzeug", SITE),
+    "werkzeug in greenlets": script("werkzeug", SITE, "from gevent import monkey; monkey.patch_all(); "),
+    "waitress": waitress(SITE),
+    "gunicorn gthread": gunicorn(SITE, "-k", "gthread"),
+    "hypercorn": hypercorn(SITE),
+    "uvicorn": ["-W", "ignore", "-m", "uvicorn", "--interface=wsgi", "--port={port}", f"tests.sites.{SITE}:app"],
+    "paste": script("paste", SITE),
+    "tornado": script("tornado", SITE),
+    "eventlet": script("eventlet", SITE, "import eventlet; eventlet.monkey_patch(); "),
 }
 
 

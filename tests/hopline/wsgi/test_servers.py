@@ -17,33 +17,25 @@ from tests.gateway import hello
 from tests.programs import Program, environment, instrumented, run
 from tests.servers import free_port, wait_until
 from tests.sites import log_lines
+from tests.wsgi_servers import gunicorn, hypercorn, script, waitress
 
 pytestmark = pytest.mark.processes
 
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 HEADERS = {"X-Request-Id": "abc", "traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
 
-WSGIREF = "from wsgiref.simple_server import make_server; make_server('127.0.0.1', {port}, app).serve_forever()"
-WERKZEUG = "from werkzeug.serving import run_simple; run_simple('127.0.0.1', {port}, app, threaded=True)"
-GEVENT = "from gevent.pywsgi import WSGIServer; WSGIServer(('127.0.0.1', {port}), app).serve_forever()"
-PASTE = "from paste.httpserver import serve; serve(app, '127.0.0.1', {port})"
-TORNADO = (
-    "from concurrent.futures import ThreadPoolExecutor; from tornado.ioloop import IOLoop; "
-    "from tornado.httpserver import HTTPServer; from tornado.wsgi import WSGIContainer; "
-    "HTTPServer(WSGIContainer(app, ThreadPoolExecutor())).listen({port}, '127.0.0.1'); IOLoop.current().start()"
-)
-
+SITE = "wsgi_site"
 SERVERS = {
-    "wsgiref": ["-c", f"from tests.sites.wsgi_site import app; {WSGIREF}"],
-    "werkzeug": ["-c", f"from tests.sites.wsgi_site import app; {WERKZEUG}"],
-    "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "tests.sites.wsgi_site:app"],
-    "gevent": ["-c", f"from gevent import monkey; monkey.patch_all(); from tests.sites.wsgi_site import app; {GEVENT}"],
-    "gunicorn sync": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-w", "2", "tests.sites.wsgi_site:app"],
-    "gunicorn preload": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "--preload", "tests.sites.wsgi_site:app"],
-    "gunicorn gthread": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "tests.sites.wsgi_site:app"],
-    "gunicorn gevent": ["-m", "gunicorn", "-b", "127.0.0.1:{port}", "-k", "gevent", "tests.sites.wsgi_site:app"],
-    "hypercorn": ["-m", "hypercorn", "-w", "0", "-b", "127.0.0.1:{port}", "wsgi:tests.sites.wsgi_site:app"],
-    "paste": ["-c", f"from tests.sites.wsgi_site import app; {PASTE}"],
+    "wsgiref": script("wsgiref", SITE),
+    "werkzeug": script("werkzeug", SITE),
+    "waitress": waitress(SITE),
+    "gevent": script("gevent", SITE, "from gevent import monkey; monkey.patch_all(); "),
+    "gunicorn sync": gunicorn(SITE, "-w", "2"),
+    "gunicorn preload": gunicorn(SITE, "--preload"),
+    "gunicorn gthread": gunicorn(SITE, "-k", "gthread"),
+    "gunicorn gevent": gunicorn(SITE, "-k", "gevent"),
+    "hypercorn": hypercorn(SITE),
+    "paste": script("paste", SITE),
 }
 
 
@@ -105,7 +97,7 @@ def test_a_server_serves_each_request_in_a_span_and_a_context_of_its_own(server)
 
 def test_tornado_serves_each_request_in_a_span_and_a_context_of_its_own():
     port = free_port()
-    command = ["-c", f"from tests.sites.wsgi_site import app; {TORNADO.format(port=port)}"]
+    command = [part.format(port=port) for part in script("tornado", SITE)]
 
     with Collector() as collector, Program(instrumented(*command), environment(collector.endpoint), port):
         answers = [get(port, path) for path in ("/?a=1", "/stream")]  # what raises, it never answers
