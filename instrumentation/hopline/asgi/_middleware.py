@@ -75,5 +75,5 @@ def _begin(telemetry: ServerTelemetry, scope: Scope, receive: Receive, send: Sen
     call = telemetry.start(request, scope)
     if call is None:
         return None
-    guard(put_into, scope, call.serving.request_id, is_told=call.span is not None)
+    guard(put_into, scope, call.serving.request_id)
     return Exchange(call, scope, request.root, receive, send)

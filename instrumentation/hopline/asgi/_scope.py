@@ -13,7 +13,7 @@ _SAFE_IN_PATH = "/!$&'()*+,;=:@~%"  # beside what is never encoded; a percent si
 _PLAIN_PATH = re.compile(r"[!$&-;=@-Z_a-z~%]*")
 _UNKNOWN = (None, None)
 
-# Frameworks that make server spans of their own look here first whether somebody else has made one: FastAPI's
+# Frameworks that make server spans of their own look here first whether somebody else tells of the request: FastAPI's
 # telemetry, and Starlette's middleware.
 _TOLD = (("fastapi.telemetry", None), ("starlette.opentelemetry", True))
 
@@ -51,17 +51,17 @@ class AsgiRequest(ServerRequest):
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw)
 
 
-def put_into(scope: MutableMapping[str, Any], request_id: str | None, *, is_told: bool) -> None:
-    """Put what the application may want to know into ``scope``.
+def put_into(scope: MutableMapping[str, Any], request_id: str | None) -> None:
+    """Put what the application and the framework may want to know into ``scope``.
 
     Args:
         scope: the request's; changed in place, as middlewares around this one may look into it afterwards.
         request_id: becomes ``scope["state"]["request_id"]``, Starlette's ``request.state.request_id``.
-        is_told: whether the request has a SERVER span, so that the framework need not make one.
     """
     scope["state"] = {"request_id": request_id, **(scope.get("state") or {})}
-    if is_told:
-        scope.update(_TOLD)
+    # The request has its SERVER span, be it somebody else's, or is to have none.
+    for name, value in _TOLD:
+        scope.setdefault(name, value)
 
 
 def _path(scope: MutableMapping[str, Any]) -> str:

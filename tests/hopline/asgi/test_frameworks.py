@@ -6,6 +6,8 @@ import http.client
 
 import pytest
 from fastapi import FastAPI
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.trace import SpanKind
 from websockets.sync.client import connect
 
 from tests.asgi_gateway import AsgiGateway
@@ -200,13 +202,48 @@ def test_each_request_is_measured_once(seen):
     assert durations == {"hopline.asgi": 6}
 
 
-def test_fastapis_own_telemetry_makes_no_second_server_span_where_it_is_configured(wrap, telemetry):
+@pytest.fixture
+def telling_site(telemetry):
+    """A site whose framework tells of requests itself."""
     try:
         site = FastAPI(telemetry={"tracer_provider": telemetry.tracer_provider})
     except TypeError:
         pytest.skip("this FastAPI has no telemetry of its own")
     site.get("/items/{number}")(lambda number: number)
+    return site
 
-    AsgiGateway(wrap(site), path="/items/17").serve()
+
+def test_fastapis_own_telemetry_makes_no_second_server_span_where_it_is_configured(wrap, telemetry, telling_site):
+    AsgiGateway(wrap(telling_site), path="/items/17").serve()
 
     assert telemetry.span.name == "GET /items/{number}"
+
+
+def test_fastapis_own_telemetry_makes_no_span_for_an_excluded_url(wrap, telemetry, telling_site):
+    gateway = AsgiGateway(wrap(telling_site, excluded_urls="/items"), path="/items/17", headers={"X-Request-Id": "abc"})
+
+    gateway.serve()
+
+    assert telemetry.spans == []
+    assert gateway.headers["x-request-id"] == "abc"
+
+
+def test_fastapis_own_telemetry_makes_no_second_server_span_within_contribs(wrap, telemetry, telling_site):
+    app = OpenTelemetryMiddleware(wrap(telling_site), tracer_provider=telemetry.tracer_provider)
+    gateway = AsgiGateway(app, path="/items/17", headers={"X-Request-Id": "abc"})
+
+    gateway.serve()
+
+    (server,) = (span for span in telemetry.spans if span.kind is SpanKind.SERVER)
+    assert server.instrumentation_scope.name == "opentelemetry.instrumentation.asgi"
+    assert gateway.headers["x-request-id"] == "abc"
+
+
+def test_fastapis_own_telemetry_goes_on_where_it_has_begun_before(wrap, telemetry, telling_site):
+    telling_site.add_middleware(wrap)
+
+    AsgiGateway(telling_site, path="/items/17").serve()
+
+    (server,) = (span for span in telemetry.spans if span.kind is SpanKind.SERVER)
+    assert server.name == "GET /items/{number}"
+    assert server.instrumentation_scope.name == "fastapi"
