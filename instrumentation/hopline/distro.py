@@ -65,9 +65,9 @@ class HoplineDistro(BaseDistro):
         if _is_disabled():
             return
         if entry_point.name in _WEB_FRAMEWORKS:
-            from hopline.http.foreign_metrics import OtherRequestsMeterProvider
+            from hopline.http.foreign_metrics import leave_ours_out
 
-            kwargs.setdefault("meter_provider", OtherRequestsMeterProvider())
+            leave_ours_out(kwargs)
         load = partial(super().load_instrumentor, entry_point, **kwargs)
         if _is_ours(entry_point):
             when_imported(LIBRARIES.get(entry_point.name, ()), partial(_load, entry_point, load))

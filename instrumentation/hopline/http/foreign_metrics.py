@@ -6,12 +6,24 @@ measure all the same: summed up, each request would count twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from opentelemetry.context import get_current
 from opentelemetry.metrics import Meter, MeterProvider, get_meter_provider
 
+from hopline._patch import Patch
 from hopline.http.server import SERVER_CALL
+
+
+def leave_ours_out(arguments: dict[str, Any]) -> None:
+    """Have a web framework's instrumentor leave out of its server metrics what hopline measures.
+
+    Args:
+        arguments: those of its ``instrument()``; a meter provider is added, unless there is one.
+    """
+    arguments.setdefault("meter_provider", OtherRequestsMeterProvider())
+    _pyramid.apply()
 
 
 class OtherRequestsMeterProvider(MeterProvider):
@@ -20,6 +32,14 @@ class OtherRequestsMeterProvider(MeterProvider):
     def get_meter(self, name: str, *args: Any, **kwargs: Any) -> Meter:
         """The global provider's meter; its histograms and up-down counters are silent within a request of ours."""
         return cast(Meter, _Meter(get_meter_provider().get_meter(name, *args, **kwargs)))
+
+
+def _get_meter(wrapped: Callable[..., Any], _module: object, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    return wrapped(*args, **{"meter_provider": OtherRequestsMeterProvider(), **kwargs})
+
+
+# Pyramid's instrumentor knows no such argument.
+_pyramid = Patch("opentelemetry.instrumentation.pyramid.callbacks", "get_meter", _get_meter)
 
 
 class _Delegate:

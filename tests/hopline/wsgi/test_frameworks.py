@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
+from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 from flask import Flask
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
+from opentelemetry.metrics import _internal, get_meter
 
+from hopline.distro import HoplineDistro
 from hopline.wsgi import RequestContextMiddleware
 from tests.collector import Collector
 from tests.gateway import Gateway
@@ -195,6 +200,33 @@ metrics.get_meter_provider().force_flush()
         collector.wait_for_metric(span.scope, "http.server.request.duration", 1)
 
     assert (span.kind, span.scope) == ("SERVER", "opentelemetry.instrumentation.flask")
+
+
+class PyramidInstrumentor:
+    """Stands for contrib's: the functions of its module `callbacks` ask the API for their meters."""
+
+    def instrument(self, **_arguments):
+        pass
+
+
+def test_an_instrumentor_that_takes_no_meter_provider_measures_only_what_hopline_does_not(wrap, telemetry, monkeypatch):
+    callbacks = ModuleType("opentelemetry.instrumentation.pyramid.callbacks")
+    callbacks.get_meter = get_meter
+    monkeypatch.setitem(sys.modules, callbacks.__name__, callbacks)
+    monkeypatch.setattr(_internal, "_METER_PROVIDER", telemetry.meter_provider)
+
+    HoplineDistro().load_instrumentor(EntryPoint("pyramid", f"{__name__}:PyramidInstrumentor", "instrumentors"))
+    durations = callbacks.get_meter("theirs").create_histogram("their.duration")
+
+    def site(_environ, start_response):
+        durations.record(1)
+        start_response("200 OK", [])
+        return [b""]
+
+    Gateway(wrap(site)).serve()
+    durations.record(2)  # of a request to a server that hopline knows nothing of
+
+    assert telemetry.point("their.duration").sum == 2
 
 
 def test_contribs_middleware_around_ours_is_the_one_server_span_of_a_framework(telemetry, app):
