@@ -35,6 +35,8 @@ _SHARED = frozenset(
         "loky.process_executor",
         "multiprocessing.pool",
         "multiprocessing.queues",
+        "pebble.pool.process",
+        "pebble.pool.thread",
         "posthog",
         "psycopg_pool",
         "pymongo",

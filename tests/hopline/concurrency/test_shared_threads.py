@@ -107,6 +107,8 @@ def test_a_connection_of_aiosqlite_s_works_for_each_of_those_who_share_it():
         "apscheduler.schedulers.background",
         "dramatiq.worker",
         "huey.consumer",
+        "pebble.pool.process",
+        "pebble.pool.thread",
         "psycopg_pool.pool",
         "pymongo.periodic_executor",
         "sentry_sdk.worker",
