@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from functools import lru_cache
 from os import getpid
 from typing import Any
 
+from opentelemetry import context as otel_context
 from opentelemetry.trace import get_tracer_provider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -14,7 +16,7 @@ from hopline._flushing import flush
 from hopline._guard import guard
 from hopline._patch import Patch, Patches
 from hopline._scope import Scope
-from hopline._state import Begun, State, current
+from hopline._state import Begun, State, current, newest_state
 from hopline.deadline import Deadline
 
 # Whoever leaves a pool waits for its processes, and may be serving a request.
@@ -66,7 +68,17 @@ class Carried:
 
 def _submit(wrapped: Callable[..., Any], executor: object, args: Any, kwargs: Any) -> Any:
     carried = guard(_carried, args[0]) if args else None
-    return wrapped(*args, **kwargs) if carried is None else wrapped(carried, *args[1:], **kwargs)
+    if carried is not None:
+        args = (carried, *args[1:])
+    # A process that is forked here works for all who will submit, and for work that no request submits.
+    return _of_no_request().run(wrapped, *args, **kwargs)
+
+
+def _of_no_request() -> Context:
+    context = copy_context()
+    context.run(otel_context.attach, otel_context.Context())
+    context.run(newest_state.set, None)
+    return context
 
 
 def _carried(function: Callable[..., Any]) -> Carried | None:

@@ -116,6 +116,43 @@ def test_a_pool_can_be_left_while_the_collector_does_not_answer(tmp_path, silent
     assert told["submitted"][0] == "abc"
 
 
+LAZY = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from contextvars import ContextVar
+
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+
+from hopline import Context
+from hopline.concurrency import ThreadingInstrumentor
+from hopline.context import begin
+
+variable = ContextVar("variable", default="default")
+
+
+def seen():
+    return Context.request_id, trace.get_current_span().get_span_context().is_valid, variable.get()
+
+
+ThreadingInstrumentor().instrument()
+variable.set("the application's")
+with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
+    with begin("first"), trace.use_span(NonRecordingSpan(SpanContext(1, 1, is_remote=False))):
+        print("first", *executor.submit(seen).result())
+    print("afterwards", *executor.submit(seen).result())
+"""
+
+
+@pytest.fixture(scope="module")
+def lazy_told():
+    return programs.run([sys.executable, "-c", LAZY], os.environ).stdout.splitlines()
+
+
+def test_a_worker_that_is_forked_within_a_request_has_nothing_of_it_for_work_of_no_request(lazy_told):
+    assert lazy_told == ["first first True the application's", "afterwards None False the application's"]
+
+
 POOL = """
 import multiprocessing
 
