@@ -13,6 +13,8 @@ from typing import Protocol
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of a process waits for a server at most."""
 
+_BEFORE_OTHERS = 1000  # of multiprocessing's finalizers, of which the highest number comes first
+
 
 class Flushable(Protocol):
     """What may hold lines when a process ends."""
@@ -50,7 +52,9 @@ def _is_child() -> bool:
 @lru_cache(maxsize=1)
 def _add_finalizer(util: ModuleType, pid: int) -> None:
     """Add it once in each process: a child of a child has none of its parent's finalizers."""
-    util.Finalize(None, _flush_all, exitpriority=0)
+    # First of all, for a pool may be about to kill its workers; and after the others, whose spans may make lines.
+    for priority in (_BEFORE_OTHERS, 0):
+        util.Finalize(None, _flush_all, exitpriority=priority)
 
 
 def _flush_all(*_: object, **__: object) -> None:

@@ -71,6 +71,30 @@ def test_what_a_child_adds_to_the_exporters_own_counts_is_what_it_has_done(liste
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_child_that_is_killed_while_it_ends_has_sent_its_lines_and_one_that_is_not_those_made_at_its_end(listener):
+    program = (
+        "import multiprocessing, os\n"
+        "from multiprocessing.util import Finalize\n"
+        "from tests.hopline_statsd.programs.forking import make_client\n"
+        "client = make_client()\n"
+        "def work(name, end):\n"
+        "    client.increment(name)\n"
+        "    Finalize(None, end, (), exitpriority=100)\n"
+        "context = multiprocessing.get_context('fork')\n"
+        "for child in (\n"
+        "    context.Process(target=work, args=('killed', lambda: os._exit(1))),\n"
+        "    context.Process(target=work, args=('ended', lambda: client.increment('ending'))),\n"
+        "):\n"
+        "    child.start()\n"
+        "    child.join()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], env=environment(listener), check=True, timeout=DEADLINE)
+
+    listener.wait_for(3)
+    assert sorted(listener.lines) == ["app.ended:1|c", "app.ending:1|c", "app.killed:1|c"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_a_child_goes_on_though_another_thread_was_making_a_name_at_the_fork(listener):
     program = (
         "import os, threading\n"
