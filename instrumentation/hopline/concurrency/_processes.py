@@ -19,7 +19,7 @@ from hopline._scope import Scope
 from hopline._state import Begun, State, current, newest_state
 from hopline.deadline import Deadline
 
-# Whoever leaves a pool waits for its processes, and may be serving a request.
+# Whoever leaves a pool, or joins a process, waits for this, and may be serving a request.
 _FLUSH_SECONDS = 2.0
 
 _trace_context = TraceContextTextMapPropagator()
@@ -27,7 +27,11 @@ _trace_context = TraceContextTextMapPropagator()
 
 def patches() -> Patches:
     """The patches."""
-    return Patches(Patch("concurrent.futures.process", "ProcessPoolExecutor.submit", _submit))
+    return Patches(
+        Patch("concurrent.futures.process", "ProcessPoolExecutor.submit", _submit),
+        # Which a process that multiprocessing has forked calls first, once it has dropped its parent's finalizers.
+        Patch("multiprocessing.util", "_run_after_forkers", _forked),
+    )
 
 
 class Carried:
@@ -90,9 +94,15 @@ def _carried(function: Callable[..., Any]) -> Carried | None:
     return Carried(function, trace, state.request_id, None if state.deadline is None else state.deadline.at)
 
 
+def _forked(wrapped: Callable[..., Any], module: object, args: Any, kwargs: Any) -> Any:
+    result = wrapped(*args, **kwargs)
+    guard(_flush_at_exit, getpid())
+    return result
+
+
 @lru_cache(maxsize=1)
 def _flush_at_exit(pid: int) -> None:
-    # A forked worker ends without the handlers of `atexit`, one of which is the SDK's; once in each process.
+    # A forked process ends without the handlers of `atexit`, one of which is the SDK's; once in each process.
     from multiprocessing.util import Finalize
 
     Finalize(None, guard, (_flush,), exitpriority=100)

@@ -110,6 +110,51 @@ def test_the_spans_of_a_forked_worker_are_sent_when_it_ends(tmp_path, server):
     assert traces.count(told["trace"]) == 3
 
 
+CHILDREN = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from hopline.concurrency import ThreadingInstrumentor
+
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(sys.argv[2]), schedule_delay_millis=3_600_000))
+trace.set_tracer_provider(provider)
+
+
+def work():
+    with trace.get_tracer("test").start_as_current_span("work"):
+        pass
+
+
+ThreadingInstrumentor().instrument()
+context = multiprocessing.get_context("fork")
+if sys.argv[1] == "process":
+    process = context.Process(target=work)
+    process.start()
+    process.join()
+elif sys.argv[1] == "pool":
+    pool = context.Pool(1)
+    pool.apply(work)
+    pool.close()
+    pool.join()
+else:
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        executor.submit(work).result()
+"""
+
+
+@pytest.mark.parametrize("kind", ["process", "pool", "executor"])
+def test_the_spans_of_a_forked_process_that_no_request_gives_work_are_sent_when_it_ends(kind, server):
+    programs.run([sys.executable, "-c", CHILDREN, kind, f"{server.url}/v1/traces"], os.environ)
+
+    assert [span.name for span in spans_received(server)] == ["work"]
+
+
 def test_a_pool_can_be_left_while_the_collector_does_not_answer(tmp_path, silent_endpoint):
     told = run(tmp_path, "fork", f"{silent_endpoint}/v1/traces", OTEL_EXPORTER_OTLP_TIMEOUT="3600")
 
