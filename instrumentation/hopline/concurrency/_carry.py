@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from functools import lru_cache
 from sys import modules
@@ -31,17 +31,24 @@ _SERVERS = frozenset(
 _BRIDGES = frozenset(("hopline.wsgi._middleware", "hypercorn.app_wrappers", "tornado.wsgi", "uvicorn.middleware.wsgi"))
 
 # The variables, by name, in which libraries keep what is true of one thread only: how decimal, gmpy2 and numpy count,
-# that sniffio finds anyio's or trio's event loop there, and which of asgiref's threads it may wait for.
+# that sniffio finds anyio's or trio's event loop there, which of asgiref's threads it may wait for, and what agents of
+# other vendors change in place, whoever else has it: Scout's request, Bugsnag's breadcrumbs, the hub of Sentry's SDK 1.
 _OF_ONE_THREAD = frozenset(
     (
+        "__scout_trackedrequest",
+        "bugsnag-breadcrumbs",
+        "bugsnag-client-context",
         "current_async_library_cvar",
         "deadlock_context",
         "decimal_context",
         "gmpy2_context",
         "numpy.ufunc.extobj",
+        "sentry_current_hub",
         "thread_sensitive_context",
     )
 )
+# The same of Sentry's SDK 2, by names that an application may have given to variables of its own.
+_SENTRYS = frozenset(("current_scope", "isolation_scope"))
 
 
 def carried(work: object) -> Context | None:
@@ -64,7 +71,14 @@ def _carried(work: object) -> Context | None:
 
 def alone(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """Wraps what gives work away for everybody: it has nothing to give."""
-    return Context().run(wrapped, *args, **kwargs)
+    return _bare().run(wrapped, *args, **kwargs)
+
+
+def _bare() -> Context:
+    """A context with nothing but what is not carried; an agent that carries some of that itself looks for it here."""
+    bare = Context()
+    bare.run(_set_each, {variable: value for variable, value in copy_context().items() if _is_of_one_thread(variable)})
+    return bare
 
 
 def _module_of(work: object) -> str | None:
@@ -85,14 +99,13 @@ def _apart(context: Context) -> Context:
     if not any(map(_is_of_one_thread, context)):
         return context
     rest = Context()
-    rest.run(_set_what_is_of_all, context)
+    rest.run(_set_each, {variable: value for variable, value in context.items() if not _is_of_one_thread(variable)})
     return rest
 
 
-def _set_what_is_of_all(context: Context) -> None:
-    for variable, value in context.items():
-        if not _is_of_one_thread(variable):
-            variable.set(value)
+def _set_each(values: Mapping[ContextVar[Any], Any]) -> None:
+    for variable, value in values.items():
+        variable.set(value)
 
 
 @lru_cache(maxsize=1024)
@@ -100,7 +113,34 @@ def _is_of_one_thread(variable: ContextVar[Any]) -> bool:
     if variable.name == "asgiref.local":
         # From asgiref 3.12 on it keeps threads apart itself; before, Django's connections to its caches are there.
         return not hasattr(modules.get("asgiref.local"), "_Storage")
+    if variable.name in _SENTRYS:
+        return variable is getattr(modules.get("sentry_sdk.scope"), f"_{variable.name}", None)
     return variable.name in _OF_ONE_THREAD
+
+
+def run_in(context: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Run ``function`` in a context that was carried, and with what its thread has for itself.
+
+    That has come from the initializer of a pool, or from an agent that carries by itself what is not carried here.
+    """
+    own = copy_context()
+    if own:
+        guard(_add, context, own)
+    return context.run(function, *args, **kwargs)
+
+
+def _add(context: Context, own: Context) -> None:
+    added = {
+        variable: value
+        for variable, value in own.items()
+        if _is_of_one_thread(variable) or _is_missing(variable, context)
+    }
+    context.run(_set_each, added)
+
+
+def _is_missing(variable: ContextVar[Any], context: Context) -> bool:
+    # But for the request and the trace: in the thread is what other work may have left there.
+    return variable not in context and variable.name != "current_context" and not variable.name.startswith("hopline_")
 
 
 def call_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
@@ -108,16 +148,16 @@ def call_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwarg
     context = carried(args[0]) if args else None
     if context is None:
         return wrapped(*args, **kwargs)
-    return wrapped(context.run, *args, **kwargs)
+    return wrapped(run_in, context, *args, **kwargs)
 
 
 def submit_in_copy(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any) -> Any:
     """As :func:`call_in_copy`, where the call may also start threads that will work for others too."""
     context = carried(args[0]) if args else None
     if context is not None:
-        args = (context.run, *args)
-    # In an empty context, or the thread would keep that of the first who submitted something.
-    return Context().run(wrapped, *args, **kwargs)
+        args = (run_in, context, *args)
+    # Or the thread would keep the context of the first who submitted something.
+    return alone(wrapped, instance, args, kwargs)
 
 
 class InCopies:
@@ -131,7 +171,7 @@ class InCopies:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
-        return self._context.copy().run(self._function, *args, **kwargs)
+        return run_in(self._context.copy(), self._function, *args, **kwargs)
 
 
 def give(greenlet: Any) -> Any:

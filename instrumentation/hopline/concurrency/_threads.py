@@ -10,7 +10,7 @@ from typing import Any
 
 from hopline._guard import guard
 from hopline._patch import Patch, Patches
-from hopline.concurrency._carry import InCopies, alone, call_in_copy, carried, submit_in_copy
+from hopline.concurrency._carry import InCopies, alone, call_in_copy, carried, run_in, submit_in_copy
 
 # Of these packages and modules are the threads that the first who needs them starts, and that work for all: what
 # manages a pool, runs the jobs of a scheduler or a queue, pickles for processes, or sends what others have given it.
@@ -76,7 +76,9 @@ class _Run:
 
     def __call__(self, thread: Thread) -> None:
         _take_away(thread)
-        self._context.run(self._run)
+        context, run = self._context, self._run
+        del self._context, self._run  # where somebody else has wrapped this, the thread keeps it
+        run_in(context, run)
 
     def give_back(self, thread: Thread) -> None:
         """Have ``thread`` as it was before."""

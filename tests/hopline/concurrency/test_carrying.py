@@ -4,6 +4,7 @@ import asyncio
 import decimal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context as Empty
 from contextvars import ContextVar
 from decimal import Decimal
 from multiprocessing.pool import ThreadPool
@@ -31,6 +32,44 @@ def in_executor(function):
 def in_pool(function):
     with ThreadPool(1) as pool:
         return pool.apply(function)
+
+
+@pytest.fixture
+def scope(monkeypatch):
+    """A scope as Sentry's SDK keeps it, which is not installed for this."""
+    module = ModuleType("sentry_sdk.scope")
+    module._isolation_scope = ContextVar("isolation_scope")
+    monkeypatch.setitem(sys.modules, "sentry_sdk.scope", module)
+    return module._isolation_scope
+
+
+@pytest.fixture
+def forking(scope, instrumentor, monkeypatch):
+    """The same, where Sentry's SDK gives each thread and each work of an executor a fork, patched before hopline."""
+    instrumentor.uninstrument()
+    start, submit = Thread.start, ThreadPoolExecutor.submit
+
+    def forked(function):
+        fork = f"a fork of {scope.get('nobody')}"
+
+        def run():
+            scope.set(fork)
+            return function()
+
+        return run
+
+    def patched_start(thread):
+        run = getattr(thread.run, "__func__", thread.run)
+        thread.run = forked(lambda: run(thread))
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", patched_start)
+    monkeypatch.setattr(
+        ThreadPoolExecutor, "submit", lambda self, work, *args: submit(self, forked(lambda: work(*args)))
+    )
+    instrumentor.instrument()
+    yield scope
+    instrumentor.uninstrument()
 
 
 everywhere = pytest.mark.parametrize("away", [in_thread, in_executor, in_pool])
@@ -114,6 +153,73 @@ def test_how_numbers_are_counted_with_is_each_thread_s(name):
 
     with begin("abc"):
         assert in_thread(counting.get) == "as in any thread"
+
+
+@pytest.mark.parametrize(
+    "name", ["__scout_trackedrequest", "bugsnag-breadcrumbs", "bugsnag-client-context", "sentry_current_hub"]
+)
+def test_what_another_agent_changes_in_place_is_each_thread_s(name):
+    changed = ContextVar(name, default="as in any thread")
+    changed.set("as in the main one")
+
+    with begin("abc"):
+        assert in_thread(changed.get) == "as in any thread"
+
+
+@everywhere
+class TestScopesOfSentryS:
+    def test_are_each_thread_s(self, away, scope):
+        scope.set("the main one's")
+
+        with begin("abc"):
+            assert away(lambda: (Context.request_id, scope.get("of its own"))) == ("abc", "of its own")
+
+    def test_are_carried_by_sentry_where_it_has_patched_before(self, away, forking):
+        forking.set("the request's")
+
+        with begin("abc"):
+            assert away(lambda: (Context.request_id, forking.get())) == ("abc", "a fork of the request's")
+
+    def test_are_no_variables_of_the_application_s(self, away):
+        current_scope = ContextVar("current_scope")
+        current_scope.set("mine")
+
+        assert away(current_scope.get) == "mine"
+
+
+@pytest.mark.parametrize("pool_class", [ThreadPoolExecutor, ThreadPool])
+class TestWhatTheInitializerOfAPoolHasSet:
+    def in_initialized(self, pool_class, initializer, function):
+        with begin("abc"), pool_class(1, initializer=initializer) as pool:
+            return pool.submit(function).result() if pool_class is ThreadPoolExecutor else pool.apply(function)
+
+    def test_is_there_in_the_work(self, pool_class):
+        assert self.in_initialized(pool_class, lambda: variable.set("the pool's"), variable.get) == "the pool's"
+
+    def test_does_not_hide_what_the_submitter_has(self, pool_class):
+        variable.set("mine")
+
+        assert self.in_initialized(pool_class, lambda: variable.set("the pool's"), variable.get) == "mine"
+
+    def test_holds_for_arithmetic(self, pool_class):
+        def third():
+            return str(Decimal(1) / 3)
+
+        with decimal.localcontext():
+            returned = self.in_initialized(pool_class, lambda: setattr(decimal.getcontext(), "prec", 3), third)
+
+        assert returned == "0.333"
+
+    def test_is_nothing_of_a_request(self, pool_class):
+        assert self.in_initialized(pool_class, lambda: Context.new("first"), lambda: Context.request_id) == "abc"
+
+
+def test_a_request_that_work_without_one_has_left_in_a_pool_s_thread_is_not_that_of_other_work():
+    with ThreadPoolExecutor(1) as executor:
+        Empty().run(lambda: executor.submit(Context.new, "left").result())
+        variable.set("mine")
+
+        assert executor.submit(lambda: Context.request_id).result() is None
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import Context as Empty
 from contextvars import ContextVar, copy_context
 from multiprocessing.pool import ThreadPool
-from threading import Barrier, Thread, Timer
+from threading import Barrier, Thread, Timer, current_thread
 
 import pytest
 from opentelemetry import trace
@@ -188,6 +188,37 @@ class TestThread:
         gc.collect()
 
         assert (thread.is_alive(), value()) == (False, None)
+
+    def test_nor_does_one_whose_run_somebody_has_wrapped_before(self, instrumentor, monkeypatch):
+        instrumentor.uninstrument()
+        start = Thread.start
+
+        def patched(self):
+            run = getattr(self.run, "__func__", self.run)
+            self.run = lambda: run(current_thread())
+            start(self)
+
+        monkeypatch.setattr(Thread, "start", patched)
+        instrumentor.instrument()
+
+        def begin_and_end():
+            thread = Thread(target=seen)
+            value = set_to_something()
+            thread.start()
+            thread.join()
+            return value, thread, weakref.ref(thread)
+
+        gc.disable()
+        try:
+            value, thread, reference = copy_context().run(begin_and_end)
+            while_known = value()
+            del thread
+            afterwards = reference()
+        finally:
+            gc.enable()
+            instrumentor.uninstrument()
+
+        assert (while_known, afterwards) == (None, None)
 
 
 @pytest.mark.usefixtures("instrumented")
