@@ -11,7 +11,7 @@ from hopline._patch import Patch, Patches
 from hopline.context import time_left
 from hopline.deadline import deadline_exceeded
 from hopline.http.call import ClientCall
-from hopline.http.headers import renew
+from hopline.http.headers import Headers, Injected, renew
 from hopline.requests._deadline import in_time
 from hopline.requests._progress import Progress, next_attempt, ongoing, untold, within
 
@@ -37,8 +37,7 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
         return wrapped(*args, **kwargs)
     progress: Progress = call.progress
     if progress.pool is None:
-        # The adapter hands over the request's own header; whoever else uses urllib3 meanwhile has another.
-        if _argument(args, kwargs, _HEADERS, "headers") is progress.headers:
+        if guard(_is_the_request_s, _argument(args, kwargs, _HEADERS, "headers"), progress.headers):
             progress.pool = pool
         return wrapped(*args, **kwargs)
     if progress.pool is not pool:
@@ -98,6 +97,14 @@ def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:
     call.progress.headers = progress.headers
     # urllib3 sends a copy; at its response the application finds this.
     renew(progress.headers, headers)
+
+
+def _is_the_request_s(headers: Any, own: Headers) -> bool:
+    """Whether it is the request's ``own`` header that urllib3 has got; whoever else uses it meanwhile has another."""
+    if headers is own or not headers:
+        return headers is own
+    # Elastic's agent passes on a copy, to add to it.
+    return any(type(value) is Injected and headers.get(name) is value for name, value in own.items())
 
 
 def _argument(args: Any, kwargs: Any, position: int, name: str) -> Any:

@@ -399,6 +399,25 @@ def test_an_adapter_that_sends_a_copy_of_the_request_is_seen_into(instrument, te
     assert response.request.headers["traceparent"] == server.header("traceparent")[-1]
 
 
+def test_an_agent_that_has_urllib3_send_a_copy_of_the_header_is_seen_through(
+    instrument, telemetry, server, session, monkeypatch
+):
+    instrument()
+    urlopen = urllib3.connectionpool.HTTPConnectionPool.urlopen
+
+    def agents(pool, method, url, body=None, headers=None, *args, **kwargs):
+        headers = headers.copy()
+        headers["traceparent"] = "the agent's"
+        return urlopen(pool, method, url, body, headers, *args, **kwargs)
+
+    monkeypatch.setattr(urllib3.connectionpool.HTTPConnectionPool, "urlopen", agents)
+    retrying(session, status_forcelist=[503]).get(server.answer("/", Answer(503), Answer(200)))
+
+    assert statuses(telemetry) == [503, 200]
+    assert all("hopline.phase.headers" in span.attributes for span in telemetry.spans)
+    assert server.header("X-Request-Id") == [span.attributes["hopline.request_id"] for span in telemetry.spans]
+
+
 def test_what_the_session_is_asked_between_two_hops_is_a_call_of_its_own(instrument, telemetry, server):
     class Renewing(requests.Session):
         def rebuild_auth(self, prepared_request, response):
