@@ -21,12 +21,15 @@ _SHARED = frozenset(
         "apscheduler",
         "billiard.pool",
         "billiard.queues",
+        "bugsnag",
         "cassandra",
         "celery.utils.timer2",
         "concurrent.futures.process",
         "datadog",
         "dramatiq",
+        "elasticapm",
         "google.cloud.logging_v2.handlers.transports.background_thread",
+        "honeybadger",
         "huey",
         "joblib.externals.loky.process_executor",
         "kafka",
@@ -35,11 +38,13 @@ _SHARED = frozenset(
         "loky.process_executor",
         "multiprocessing.pool",
         "multiprocessing.queues",
+        "newrelic",
         "pebble.pool.process",
         "pebble.pool.thread",
         "posthog",
         "psycopg_pool",
         "pymongo",
+        "scout_apm",
         "segment.analytics.consumer",
         "sentry_sdk",
         "trio._core._thread_cache",
@@ -103,7 +108,8 @@ def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any)
 
 
 def _works_for_all(thread: Thread) -> bool:
-    return _is_shared(type(thread)) or _is_shared(getattr(thread, "_target", None))
+    # A timer has a function for its target.
+    return any(map(_is_shared, (type(thread), getattr(thread, "_target", None), getattr(thread, "function", None))))
 
 
 def _is_shared(work: object) -> bool:

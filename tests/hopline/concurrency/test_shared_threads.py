@@ -6,7 +6,7 @@ import multiprocessing
 from contextvars import ContextVar, copy_context
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import aiosqlite
 import anyio.to_thread
@@ -106,22 +106,29 @@ def test_a_connection_of_aiosqlite_s_works_for_each_of_those_who_share_it():
     [
         "apscheduler.schedulers.background",
         "dramatiq.worker",
+        "elasticapm.transport.base",
+        "honeybadger.events_worker",
         "huey.consumer",
+        "newrelic.core.agent",
         "pebble.pool.process",
         "pebble.pool.thread",
         "psycopg_pool.pool",
         "pymongo.periodic_executor",
+        "scout_apm.core.agent.socket",
         "sentry_sdk.worker",
     ],
 )
-def test_a_library_s_thread_for_all_has_nothing_of_who_starts_it(module):
+@pytest.mark.parametrize(
+    "make", [lambda work: Thread(target=work), lambda work: Timer(0, work)], ids=["thread", "timer"]
+)
+def test_a_library_s_thread_for_all_has_nothing_of_who_starts_it(module, make):
     seen = []
 
     def work():
         seen.append(Context.request_id)
 
     work.__module__ = module
-    thread = Thread(target=work)
+    thread = make(work)
     with begin("abc"):
         thread.start()
     thread.join()
