@@ -37,7 +37,9 @@ def _urlopen(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) 
         return wrapped(*args, **kwargs)
     progress: Progress = call.progress
     if progress.pool is None:
-        if guard(_is_the_request_s, _argument(args, kwargs, _HEADERS, "headers"), progress.headers):
+        headers = _argument(args, kwargs, _HEADERS, "headers")
+        # The adapter hands over the request's own header; whoever else uses urllib3 meanwhile has another.
+        if headers is progress.headers or (headers and guard(_is_a_copy_of, progress.headers, headers)):
             progress.pool = pool
         return wrapped(*args, **kwargs)
     if progress.pool is not pool:
@@ -99,11 +101,8 @@ def _next(call: ClientCall, error: BaseException | None, headers: Any) -> None:
     renew(progress.headers, headers)
 
 
-def _is_the_request_s(headers: Any, own: Headers) -> bool:
-    """Whether it is the request's ``own`` header that urllib3 has got; whoever else uses it meanwhile has another."""
-    if headers is own or not headers:
-        return headers is own
-    # Elastic's agent passes on a copy, to add to it.
+def _is_a_copy_of(own: Headers, headers: Any) -> bool:
+    # Elastic's agent has urllib3 send one, to add to it.
     return any(type(value) is Injected and headers.get(name) is value for name, value in own.items())
 
 
