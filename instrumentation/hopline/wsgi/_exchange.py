@@ -31,7 +31,8 @@ class Exchange:
 
     Attributes:
         serving: the request's context.
-        length: how many bytes the server has read of what the application returned; None where that cannot be seen.
+        length: how many bytes of what the application returned the server has read, or has got at once; None where that
+            cannot be seen.
     """
 
     __slots__ = ("_call", "_declared", "_environ", "_start_response", "_write", "_written", "length", "serving")
@@ -68,10 +69,16 @@ class Exchange:
 
     def respond_with(self, result: Any) -> Any:
         """What the server gets for the application's ``result``; it ends the call when the server closes it."""
-        wrapper = self._environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(result, wrapper):
+        if self._is_file(result):
             # Servers send a file fast if they see that it is one, so it goes to them as it is.
             return self._file(result)
+        if type(result) is list:
+            return ListBody(self, result)
+        if isinstance(result, bytes):
+            # uWSGI sends it whole. Others would read numbers from it, and refuse them.
+            self.length = len(result)
+            self.abandon()
+            return result
         if hasattr(result, "__len__"):
             return SizedBody(self, result)
         if result is None or hasattr(result, "__iter__") or hasattr(result, "__getitem__"):
@@ -135,6 +142,12 @@ class Exchange:
         if self._call.route is None:
             self._call.route, self._call.function = view_of_environ(self._environ)
 
+    def _is_file(self, result: Any) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        if isinstance(wrapper, type):
+            return isinstance(result, wrapper)
+        return wrapper is not None and hasattr(result, "read")  # uWSGI's is a function, which returns the file itself
+
     def _file(self, result: Any) -> Any:
         self.length = self._declared
         try:
@@ -194,11 +207,32 @@ class SizedBody(Body):
         return len(self._result)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[bytes]:
-        if type(self._result) not in (list, tuple):
+        if type(self._result) is not tuple:
             return super().__iter__()
-        # Nothing of the application runs while these are read, and a server may read them twice.
+        # Nothing of the application runs while it is read, and a server may read it twice.
         self._exchange.length = sum(map(_size, self._result))
         return iter(self._result)
+
+
+class ListBody(list[bytes]):
+    """A response that is a list, and stays one: servers such as granian send a list at once, with its length.
+
+    Nothing of the application runs while it is read.
+    """
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange, result: list[bytes]) -> None:
+        super().__init__(result)
+        self._exchange = exchange
+        exchange.length = sum(map(_size, result))
+
+    def close(self) -> None:
+        """End the call; the server calls it when it is done, or drops the list."""
+        self._exchange.close(None)
+
+    def __del__(self) -> None:
+        self._exchange.abandon()
 
 
 class Chunks:

@@ -272,6 +272,24 @@ def test_a_list_keeps_its_length_and_can_be_read_twice(wrap, result):
     gateway.result.close()
 
 
+def test_a_list_is_one_to_a_server_that_sends_it_at_once_and_never_closes_it(wrap, telemetry):
+    gateway = Gateway(wrap(returning([b"a", b"bc"]))).call()
+
+    assert isinstance(gateway.result, list)  # what granian asks
+    assert b"".join(gateway.result) == b"abc"
+    before = len(telemetry.spans)
+    gateway.result = None
+
+    assert (before, len(telemetry.spans)) == (0, 1)
+
+
+def test_bytes_reach_a_server_that_sends_them_whole(wrap, telemetry):
+    gateway = Gateway(wrap(returning(b"abc"))).call()
+
+    assert gateway.result == b"abc"
+    assert telemetry.span.attributes["http.response.status_code"] == 200
+
+
 def test_a_server_can_tell_the_length_of_a_response_of_one_chunk(wrap):
     out = io.BytesIO()
     environ = {"REQUEST_METHOD": "GET", "SERVER_PROTOCOL": "HTTP/1.0"}
@@ -360,6 +378,22 @@ def test_a_file_goes_to_the_server_as_the_servers_own_type_and_is_told_when_it_i
 
     assert (before, len(telemetry.spans)) == (0, 1)
     assert gateway.result.filelike.closed
+
+
+def test_a_file_goes_as_it_is_to_a_server_whose_wrapper_is_a_function(wrap, telemetry):
+    def sent_fast(file, chunk_size=0):  # uWSGI's notes the file, and looks for it in what the application returns
+        noted.append(file)
+        return file
+
+    noted = []
+    gateway = Gateway(wrap(file_app), **{"wsgi.file_wrapper": sent_fast}).call()
+    before = len(telemetry.spans)
+
+    assert gateway.result is noted[0]
+    gateway.result.close()
+
+    assert (before, len(telemetry.spans)) == (0, 1)
+    assert noted[0].closed
 
 
 def test_a_file_that_has_no_close_gets_one(wrap, telemetry):
