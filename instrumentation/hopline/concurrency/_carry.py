@@ -76,9 +76,7 @@ def alone(wrapped: Callable[..., Any], instance: object, args: Any, kwargs: Any)
 
 def _bare() -> Context:
     """A context with nothing but what is not carried; an agent that carries some of that itself looks for it here."""
-    bare = Context()
-    bare.run(_set_each, {variable: value for variable, value in copy_context().items() if _is_of_one_thread(variable)})
-    return bare
+    return _context_of({variable: value for variable, value in copy_context().items() if _is_of_one_thread(variable)})
 
 
 def _module_of(work: object) -> str | None:
@@ -98,9 +96,13 @@ def _apart(context: Context) -> Context:
     """``context`` without what libraries keep for each thread, which so begins anew, as it does in any thread."""
     if not any(map(_is_of_one_thread, context)):
         return context
-    rest = Context()
-    rest.run(_set_each, {variable: value for variable, value in context.items() if not _is_of_one_thread(variable)})
-    return rest
+    return _context_of({variable: value for variable, value in context.items() if not _is_of_one_thread(variable)})
+
+
+def _context_of(values: Mapping[ContextVar[Any], Any]) -> Context:
+    context = Context()
+    context.run(_set_each, values)
+    return context
 
 
 def _set_each(values: Mapping[ContextVar[Any], Any]) -> None:
