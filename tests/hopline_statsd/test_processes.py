@@ -23,6 +23,17 @@ def environment(listener, **more):
     return {**os.environ, "OTEL_EXPORTER_STATSD_ENDPOINT": listener.endpoint, **more}
 
 
+def run_with_forks(listener, *arguments, stdout=None, **more):
+    """Run Python until it ends well, without its warning of forks among threads."""
+    return subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", *arguments],
+        env=environment(listener, **more),
+        check=True,
+        timeout=DEADLINE,
+        stdout=stdout,
+    )
+
+
 @pytest.fixture(params=["udp", "tcp"])
 def any_listener(request):
     with StatsdListener(f"{request.param}://127.0.0.1:0") as listener:
@@ -35,12 +46,7 @@ def test_forked_children_send_their_own_lines_and_no_line_is_sent_twice(any_list
     if how == "c" and not forks.number_wiped_by_fork()[1]:
         pytest.skip("the system cannot wipe memory in a child")
 
-    subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"{PROGRAMS}.forking", how],
-        env=environment(any_listener),
-        check=True,
-        timeout=DEADLINE,
-    )
+    run_with_forks(any_listener, "-m", f"{PROGRAMS}.forking", how)
 
     expected = {
         "app.sent.before:1|c",
@@ -58,13 +64,7 @@ def test_what_a_child_adds_to_the_exporters_own_counts_is_what_it_has_done(liste
     if how == "c" and not forks.number_wiped_by_fork()[1]:
         pytest.skip("the system cannot wipe memory in a child")
 
-    finished = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-m", f"{PROGRAMS}.forked_counts", how],
-        env=environment(listener),
-        check=True,
-        timeout=DEADLINE,
-        stdout=subprocess.PIPE,
-    )
+    finished = run_with_forks(listener, "-m", f"{PROGRAMS}.forked_counts", how, stdout=subprocess.PIPE)
 
     parent, child_before, child = (json.loads(line) for line in finished.stdout.splitlines())
     assert (parent, child_before, child) == ([[100], [10]], [[0], [0]], [[3], [2]])
@@ -88,7 +88,7 @@ def test_a_child_that_is_killed_while_it_ends_has_sent_its_lines_and_one_that_is
         "    child.start()\n"
         "    child.join()\n"
     )
-    subprocess.run([sys.executable, "-c", program], env=environment(listener), check=True, timeout=DEADLINE)
+    run_with_forks(listener, "-c", program)
 
     listener.wait_for(3)
     assert sorted(listener.lines) == ["app.ended:1|c", "app.ending:1|c", "app.killed:1|c"]
@@ -113,12 +113,7 @@ def test_a_child_goes_on_though_another_thread_was_making_a_name_at_the_fork(lis
         "go.set()\n"
     )
 
-    subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
-        env=environment(listener, OTEL_EXPORTER_STATSD_PREFIX="app"),
-        check=True,
-        timeout=DEADLINE,
-    )
+    run_with_forks(listener, "-c", program, OTEL_EXPORTER_STATSD_PREFIX="app")
 
     assert listener.wait_for(1)
     assert listener.lines == ["app.requests.somehost-com.POST.200:12.500|ms"]
