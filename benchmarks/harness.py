@@ -41,19 +41,19 @@ class Row:
         case: what was done.
         measure: what the figure is.
         value: the figure.
-        target: what it should be at most.
+        target: what it should be at most; None where nothing is asked for.
         note: what a reader has to know beside the figure.
     """
 
     case: str
     measure: str
     value: float
-    target: float
+    target: float | None
     note: str = ""
 
     @property
     def reached(self) -> bool:
-        return self.value <= self.target
+        return self.target is None or self.value <= self.target
 
 
 def limited(rounds: int) -> int:
@@ -116,9 +116,10 @@ def show(title: str, measured: Measured, without: str | None = "bare", unit: str
 
 
 def verdict(row: Row) -> str:
-    said = "reached" if row.reached else "MISSED"
+    target = "no target" if row.target is None else f"target: at most {row.target:g}"
+    said = "" if row.target is None else " reached" if row.reached else " MISSED"
     note = f"; {row.note}" if row.note else ""
-    return f"  {row.case}: {row.measure} = {row.value:.2f} (target: at most {row.target:g}) {said}{note}"
+    return f"  {row.case}: {row.measure} = {row.value:.2f} ({target}){said}{note}"
 
 
 def report(rows: list[Row]) -> None:

@@ -56,9 +56,9 @@ def arms(providers: dict[str, object], make: Callable[[], Call] = send) -> dict[
     }
 
 
-def beside(measured: Measured, ours: float) -> str:
-    """The note that compares with the floor where it is made after each call."""
-    return f"÷ what the floor adds after each call: {ours / added(measured, 'bare, then floor'):.2f}"
+def beside(case: str, measured: Measured, ours: float) -> Row:
+    """What compares with the floor where it is made after each call."""
+    return Row(case, "added ÷ what the floor adds after each call", ours / added(measured, "bare, then floor"), None)
 
 
 def arms_with_sdk(*, is_sampled: bool) -> dict[str, Arm]:
@@ -71,7 +71,8 @@ def sampled() -> list[Row]:
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, `Session.send`, sampled + metrics"
     return [
-        Row(case, "added ÷ floor", ours / median(measured, "floor"), 1.25, beside(measured, ours)),
+        Row(case, "added ÷ floor", ours / median(measured, "floor"), 1.25),
+        beside(case, measured, ours),
         Row(case, "added ÷ contrib's added", ours / theirs, 0.5),
     ]
 
@@ -82,7 +83,8 @@ def unsampled() -> list[Row]:
     ours, theirs = added(measured, "hopline"), added(measured, "contrib")
     case = "requests, not sampled, no metrics reader"
     return [
-        Row(case, "added ÷ unsampled floor", ours / median(measured, "floor"), 1.5, beside(measured, ours)),
+        Row(case, "added ÷ unsampled floor", ours / median(measured, "floor"), 1.5),
+        beside(case, measured, ours),
         Row(case, "added ÷ contrib's added", ours / theirs, 0.25),
     ]
 

@@ -83,9 +83,11 @@ def table(rows: list[Row]) -> Iterator[str]:
     yield "| case | measure | value | target | |"
     yield "|---|---|--:|--:|---|"
     for row in rows:
-        reached = "reached" if row.reached else "**missed**"
+        target, reached = "", ""
+        if row.target is not None:
+            target, reached = f"≤ {row.target:g}", "reached" if row.reached else "**missed**"
         said = f"{reached}; {row.note}" if row.note else reached
-        yield f"| {row.case} | {row.measure} | {row.value:.2f} | ≤ {row.target:g} | {said} |"
+        yield f"| {row.case} | {row.measure} | {row.value:.2f} | {target} | {said} |"
 
 
 def written(ran: dict[str, tuple[str, list[Row]]], minutes: float) -> str:
