@@ -94,7 +94,7 @@ def view_of_environ(environ: Mapping[str, Any]) -> View:
     if notes.rule is not None:
         return View(f"{notes.root}{notes.rule.rule}", notes.rule.endpoint)
     if (route := environ.get("bottle.route")) is not None:
-        return View(f"{environ.get('SCRIPT_NAME', '')}{route.rule}", _name_of(route.callback))
+        return View(f"{environ.get('SCRIPT_NAME', '')}{route.rule}", name_of(route.callback))
     return UNKNOWN
 
 
@@ -114,16 +114,17 @@ def view_of_scope(scope: Mapping[str, Any], root: str) -> View:
         return UNKNOWN
     *mounts, last = (route for _, route in notes.routes)
     endpoint = getattr(last, "endpoint", None) or getattr(last, "app", None)
-    return View(f"{root}{''.join(mount.path for mount in mounts)}{last.path_format}", _name_of(endpoint))
+    return View(f"{root}{''.join(mount.path for mount in mounts)}{last.path_format}", name_of(endpoint))
 
 
 def _django(match: Any, root: str) -> View:
     route = match.route
     # One that is a regular expression has its own beginning.
-    return View(route if route.startswith("^") else f"{root}/{route}", _name_of(match.func))
+    return View(route if route.startswith("^") else f"{root}/{route}", name_of(match.func))
 
 
-def _name_of(view: Any) -> str | None:
+def name_of(view: Any) -> str | None:
+    """The fully-qualified name of what answers a request, if it has one."""
     while isinstance(view, partial):
         view = view.func
     view = getattr(view, "view_class", view)  # Django's and Flask's class-based views

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 import socket
 import sys
@@ -21,14 +22,20 @@ from tests import programs
 from tests.loopback import LoopbackServer
 from tests.telemetry import Telemetry
 
+DEADLINE = 60.0
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run each test in an execution context of its own, so that what it sets ends with it."""
-    if inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
+    """Run each test in an execution context of its own, so that what it sets ends with it.
+
+    An asynchronous one has a loop of its own as well.
+    """
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    copy_context().run(pyfuncitem.obj, **arguments)
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), DEADLINE))
+    else:
+        copy_context().run(pyfuncitem.obj, **arguments)
     return True
 
 

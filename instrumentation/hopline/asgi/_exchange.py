@@ -16,8 +16,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-CLOSE_CODE = "hopline.websocket.close_code"
-
 _FIELD = HEADER.lower().encode("ascii")
 _SWITCHING_PROTOCOLS = 101
 _FORBIDDEN = 403  # what a server answers to a WebSocket that is closed before it is accepted
@@ -130,7 +128,7 @@ class Exchange:
     def _disconnected(self, message: Message) -> None:
         self._is_gone = True
         if message["type"] == "websocket.disconnect":
-            self._note_close(message.get("code", 1005))
+            self._call.note_close(message.get("code", 1005))
 
     def _started(self, message: Message) -> Message:
         status, fields = _status(message), message.get("headers", ())
@@ -154,7 +152,7 @@ class Exchange:
         elif kind == "websocket.close":
             if self._call.status is None:
                 self._call.status = _FORBIDDEN
-            self._note_close(message.get("code", 1000))
+            self._call.note_close(message.get("code", 1000))
             return
         elif kind == "http.response.trailers":
             self._is_complete = not message.get("more_trailers")
@@ -167,10 +165,6 @@ class Exchange:
 
     def _sent_length(self) -> int | None:
         return 0 if self._scope.get("method") == "HEAD" else self._length  # what is answered to HEAD, servers leave out
-
-    def _note_close(self, code: int) -> None:
-        if self._call.span is not None:
-            self._call.span.set_attribute(CLOSE_CODE, code)
 
     def _view(self) -> None:
         self._call.route, self._call.function = view_of_scope(self._scope, self._root)

@@ -6,9 +6,9 @@ from hopline._serving import in_a_turn_of_a_task
 from hopline.asgi._middleware import RequestContextMiddleware
 from hopline.asgi._shutdown import flushing
 from hopline.http._instrumentor import ServerInstrumentor
-from hopline.http.middleware import ServerPatches, loaded
+from hopline.http.middleware import MiddlewarePatches, loaded
 
-_patches = ServerPatches(RequestContextMiddleware)
+_patches = MiddlewarePatches(RequestContextMiddleware)
 _patches.add("uvicorn.config", "Config.load", loaded("loaded_app"))
 _patches.add("hypercorn.app_wrappers", "ASGIWrapper.__init__", loaded("app"))
 _patches.add("gunicorn.workers.gasgi", "ASGIWorker.load_wsgi", loaded("asgi"))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, MutableMapping
 from typing import Any
-from urllib.parse import quote
 
-from hopline.http.server_request import ServerRequest
+from hopline.http.server_request import ServerRequest, encoded
 
-_SAFE_IN_PATH = "/!$&'()*+,;=:@~%"  # beside what is never encoded; a percent sign stands for what is encoded already
-_PLAIN_PATH = re.compile(r"[!$&-;=@-Z_a-z~%]*")
 _UNKNOWN = (None, None)
 
 # Frameworks that make server spans of their own look here first whether somebody else tells of the request: FastAPI's
@@ -21,7 +17,7 @@ _TOLD = (("fastapi.telemetry", None), ("starlette.opentelemetry", True))
 class AsgiRequest(ServerRequest):
     """A request or WebSocket connection as its ``scope`` (ASGI 3) describes it."""
 
-    __slots__ = ("_fields", "_raw", "root")
+    __slots__ = ("_all", "_fields", "root")
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         get = scope.get
@@ -29,10 +25,11 @@ class AsgiRequest(ServerRequest):
         raw = get("headers") or ()
         if not isinstance(raw, (list, tuple)):
             scope["headers"] = raw = list(raw)  # it may be any iterable, and the application reads it too
-        self._raw: Iterable[tuple[bytes, bytes]] = raw
+        self._all: Iterable[tuple[bytes, bytes]] = raw
         self._fields: dict[bytes, list[bytes]] = {}
-        for name, value in self._raw:
+        for name, value in self._all:
             self._fields.setdefault(name.lower(), []).append(value)
+        self.raw = scope
         self.method = "GET" if is_websocket else get("method", "")
         self.scheme = get("scheme") or ("ws" if is_websocket else "http")
         self.path = _path(scope)
@@ -48,7 +45,7 @@ class AsgiRequest(ServerRequest):
 
     def fields(self) -> Iterable[tuple[str, str]]:
         """All header fields."""
-        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw)
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._all)
 
 
 def put_into(scope: MutableMapping[str, Any], request_id: str | None) -> None:
@@ -66,5 +63,4 @@ def put_into(scope: MutableMapping[str, Any], request_id: str | None) -> None:
 
 def _path(scope: MutableMapping[str, Any]) -> str:
     raw = scope.get("raw_path") or scope.get("path", "").encode("utf-8", "replace")
-    path: str = raw.decode("latin-1")
-    return path if _PLAIN_PATH.fullmatch(path) else quote(path, _SAFE_IN_PATH, "latin-1", "replace")
+    return encoded(raw.decode("latin-1"))

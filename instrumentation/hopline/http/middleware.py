@@ -47,19 +47,8 @@ class ServerMiddleware:
     def __init__(self, app: Callable[..., Any], **arguments: Unpack[ServerArguments]) -> None:
         refuse_unknown(type(self).__name__, arguments, ServerArguments)
         self._app = app
-        self._telling = Telling(self.telemetry_of(arguments))
+        self._telling = Telling(_telemetry_of(self.interface, arguments))
         following.begin()
-
-    @classmethod
-    def telemetry_of(cls, arguments: Mapping[str, Any]) -> ServerTelemetry:
-        """The telemetry that ``arguments`` and the environment ask for.
-
-        Raises:
-            ValueError: if an argument cannot be used.
-        """
-        config = HttpConfig.of_server(cls.interface.upper(), arguments)
-        providers = (arguments.get("tracer_provider"), arguments.get("meter_provider"))
-        return ServerTelemetry(cls.interface, config, *providers)
 
     @classmethod
     def sharing(cls, telling: Telling, app: Any) -> Any:
@@ -73,20 +62,19 @@ class ServerMiddleware:
 
 
 class ServerPatches:
-    """The patches that put a middleware around whatever application a server serves.
+    """The patches of an instrumentor of servers, and whose telemetry they tell with.
 
     Args:
-        middleware: the middleware.
+        interface: the name of what is served, for instance ``wsgi``.
+
+    Attributes:
+        telling: the telemetry, which is there while the patches are applied.
     """
 
-    def __init__(self, middleware: type[ServerMiddleware]) -> None:
-        self._middleware = middleware
-        self._telling = Telling()
+    def __init__(self, interface: str) -> None:
+        self.telling = Telling()
+        self._interface = interface
         self._patches = Patches()
-
-    def add(self, module: str, path: str, make: Callable[[Callable[[Any], Any]], Wrapper]) -> None:
-        """Add the patch of one server; ``make`` makes its wrapper from the function that wraps an application."""
-        self._patches.add(Patch(module, path, make(self._wrap)))
 
     def add_around(self, module: str, path: str, wrapper: Wrapper) -> None:
         """Add the patch of something that a server does around the application."""
@@ -96,25 +84,54 @@ class ServerPatches:
         """Tell of what the servers serve from now on.
 
         Args:
-            arguments: the keyword arguments of the public middleware.
+            arguments: the keyword arguments of ``instrument()``.
 
         Raises:
             ValueError: if an argument cannot be used.
         """
-        self._telling.telemetry = self._middleware.telemetry_of(arguments)
-        following.begin()
+        self.telling.telemetry = _telemetry_of(self._interface, arguments)
         self._patches.apply()
 
     def remove(self) -> None:
         """Tell no longer; servers that run go on with applications that are only passed on to."""
         self._patches.remove()
+        if self.telling.telemetry is not None:
+            self.telling.telemetry.instruments.close()
+            self.telling.telemetry = None
+
+
+class MiddlewarePatches(ServerPatches):
+    """The patches that put a middleware around whatever application a server serves.
+
+    Args:
+        middleware: the middleware.
+    """
+
+    def __init__(self, middleware: type[ServerMiddleware]) -> None:
+        super().__init__(middleware.interface)
+        self._middleware = middleware
+
+    def add(self, module: str, path: str, make: Callable[[Callable[[Any], Any]], Wrapper]) -> None:
+        """Add the patch of one server; ``make`` makes its wrapper from the function that wraps an application."""
+        self.add_around(module, path, make(self._wrap))
+
+    def apply(self, arguments: Mapping[str, Any]) -> None:
+        """Tell of what the servers serve from now on, and of the routes that frameworks find."""
+        super().apply(arguments)
+        following.begin()
+
+    def remove(self) -> None:
+        """Tell no longer."""
+        super().remove()
         following.end()
-        if self._telling.telemetry is not None:
-            self._telling.telemetry.instruments.close()
-            self._telling.telemetry = None
 
     def _wrap(self, app: Any) -> Any:
-        return self._middleware.sharing(self._telling, app)
+        return self._middleware.sharing(self.telling, app)
+
+
+def _telemetry_of(interface: str, arguments: Mapping[str, Any]) -> ServerTelemetry:
+    config = HttpConfig.of_server(interface.upper(), arguments)
+    return ServerTelemetry(interface, config, arguments.get("tracer_provider"), arguments.get("meter_provider"))
 
 
 def argument(position: int, name: str) -> Callable[[Callable[[Any], Any]], Wrapper]:

@@ -39,7 +39,7 @@ from hopline.http.config import HttpConfig
 from hopline.http.forwarded import Forwarded, forwarded
 from hopline.http.redaction import description_of, record_exception
 from hopline.http.series import Value
-from hopline.http.server_attributes import INTERFACE, Ending, ServerOperations
+from hopline.http.server_attributes import CLOSE_CODE, INTERFACE, Ending, ServerOperations
 from hopline.http.server_instruments import ServerInstruments
 from hopline.http.server_request import FieldGetter, ServerRequest
 from hopline.http.spans import spans_of
@@ -55,7 +55,7 @@ class ServerTelemetry:
     """What the instrumentor of one server interface tells, and how.
 
     Args:
-        interface: ``wsgi`` or ``asgi``.
+        interface: ``wsgi``, ``asgi`` or ``aiohttp_server``.
         config: how to tell it.
         tracer_provider: makes the tracer (default: the global one).
         meter_provider: makes the instruments (default: the global one).
@@ -85,27 +85,27 @@ class ServerTelemetry:
         self._extraction = Extraction()
         self._getter = FieldGetter()
 
-    def start(self, request: ServerRequest, raw: MutableMapping[str, Any]) -> ServerCall | None:
+    def start(self, request: ServerRequest, kept: MutableMapping[str, Any]) -> ServerCall | None:
         """Begin a request: its span, unless its URL is excluded, and the context to serve it in.
 
         Args:
             request: what came in.
-            raw: the interface's own request (``environ``, ``scope``); the call is put into it.
+            kept: where the call is kept as long as the request goes from hand to hand: its ``environ`` or ``scope``.
 
         Returns:
             The call, or None if there is nothing to do: instrumentation is suppressed, or the request is being told
             of already, for its application is wrapped twice.
         """
         around = otel_context.get_current()
-        if call_of(raw) is not None or (around and _is_left_alone(around)):
+        if call_of(kept) is not None or (around and _is_left_alone(around)):
             return None
-        raw[SERVER_CALL] = call = ServerCall(self, request)
-        raw[NOTES] = Notes()
+        kept[SERVER_CALL] = call = ServerCall(self, request)
+        kept[NOTES] = Notes()
         if around and _has_server_span(around):
             # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
             context = self._extraction.request_id(request, self._getter, around)
         else:
-            context = call.tell(self._extraction.context(request, self._getter), raw)
+            context = call.tell(self._extraction.context(request, self._getter))
         call.serving = Serving(context)
         return call
 
@@ -166,12 +166,11 @@ class ServerCall:
         """Be the same call in a deep copy of its ``scope``, which an application may make."""
         return self
 
-    def tell(self, context: Context, raw: object) -> Context:
+    def tell(self, context: Context) -> Context:
         """Start the span, and count the request as active, unless its URL is excluded.
 
         Args:
             context: what was extracted.
-            raw: the interface's own request, for the hook.
 
         Returns:
             The context to serve the request in.
@@ -190,7 +189,7 @@ class ServerCall:
         if not self.is_connection:
             telemetry.active.add(self)
         if config.request_hook is not None:
-            guard(config.request_hook, span, raw)
+            guard(config.request_hook, span, request.raw)
         return context
 
     def respond(
@@ -211,6 +210,11 @@ class ServerCall:
             span.set_attributes(config.response_headers.of_fields(fields))
         if config.response_hook is not None:
             guard(config.response_hook, span, *hook_arguments)
+
+    def note_close(self, code: int) -> None:
+        """Note the code that a WebSocket connection was closed with."""
+        if self.span is not None:
+            self.span.set_attribute(CLOSE_CODE, code)
 
     def finish(self, length: int | None, outcome: str | None = None) -> None:
         """End the call without an error of the application.

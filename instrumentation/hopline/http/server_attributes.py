@@ -34,6 +34,7 @@ from hopline.http.series import Value
 from hopline.http.server_request import ServerRequest
 
 INTERFACE = "hopline.server.interface"
+CLOSE_CODE = "hopline.websocket.close_code"
 
 # The names before the conventions became stable, for OTEL_SEMCONV_STABILITY_OPT_IN=http/dup.
 _OLD_NAMES = {

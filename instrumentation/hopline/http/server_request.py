@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
 
 from opentelemetry.propagators.textmap import Getter
+
+_SAFE_IN_PATH = "/!$&'()*+,;=:@~%"  # beside what is never encoded; a percent sign stands for what is encoded already
+_PLAIN_PATH = re.compile(r"[!$&-;=@-Z_a-z~%]*")
 
 
 class ServerRequest(ABC):
@@ -19,9 +25,10 @@ class ServerRequest(ABC):
         server: the server's own host and port; each may be unknown.
         peer: the address and port of the other end of the connection; each may be unknown.
         version: the protocol version, for instance ``1.1``, if known.
+        raw: the interface's own request, which hooks get.
     """
 
-    __slots__ = ("method", "path", "peer", "query", "scheme", "server", "version")
+    __slots__ = ("method", "path", "peer", "query", "raw", "scheme", "server", "version")
 
     method: str
     scheme: str
@@ -30,6 +37,7 @@ class ServerRequest(ABC):
     server: tuple[str | None, int | None]
     peer: tuple[str | None, int | None]
     version: str | None
+    raw: Any
 
     @abstractmethod
     def values(self, name: str) -> list[str]:
@@ -55,3 +63,8 @@ class FieldGetter(Getter[ServerRequest]):
     def keys(self, carrier: ServerRequest) -> list[str]:
         """The names of the fields that came."""
         return [name for name, _ in carrier.fields()]
+
+
+def encoded(path: str) -> str:
+    """``path`` as it came, each byte one character, with what must not be in a URL percent-encoded."""
+    return path if _PLAIN_PATH.fullmatch(path) else quote(path, _SAFE_IN_PATH, "latin-1", "replace")

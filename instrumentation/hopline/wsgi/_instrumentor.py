@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hopline._serving import in_a_turn
 from hopline.http._instrumentor import ServerInstrumentor
-from hopline.http.middleware import ServerPatches, argument, loaded, used
+from hopline.http.middleware import MiddlewarePatches, argument, loaded, used
 from hopline.wsgi._environ import checked
 from hopline.wsgi._middleware import RequestContextMiddleware
 
-_patches = ServerPatches(RequestContextMiddleware)
+_patches = MiddlewarePatches(RequestContextMiddleware)
 _patches.add("wsgiref.handlers", "BaseHandler.run", argument(0, "application"))
 _patches.add("werkzeug.serving", "BaseWSGIServer.__init__", argument(2, "app"))
 _patches.add("waitress.server", "BaseWSGIServer.__init__", argument(0, "application"))

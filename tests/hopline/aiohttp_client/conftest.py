@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,18 +8,6 @@ import pytest
 from hopline.aiohttp_client import AioHttpClientInstrumentor
 from tests.telemetry import Telemetry
 from tests.web_server import WebServer
-
-DEADLINE = 60.0
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an asynchronous test in a loop of its own."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), DEADLINE))
-    return True
 
 
 @pytest.fixture
