@@ -12,6 +12,7 @@ from hopline._patch import apply_again
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "aiohttp-client": ("aiohttp", "hopline.aiohttp_client"),
+    "aiohttp-server": ("aiohttp.web_protocol", "hopline.aiohttp_server"),
     "asgi": ("gunicorn", "hypercorn", "uvicorn", "hopline.asgi"),
     "celery": ("celery", "hopline.celery"),
     "requests": ("requests", "hopline.requests"),

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.processes
 HEAVY = ("ssl", "urllib3", "requests", "aiohttp", "celery", "gevent")
 ROOMS = {
     "aiohttp_client": "AioHttpClientInstrumentor",
+    "aiohttp_server": "AioHttpServerInstrumentor",
     "asgi": "AsgiInstrumentor",
     "celery": "CeleryInstrumentor",
     "requests": "RequestsInstrumentor",

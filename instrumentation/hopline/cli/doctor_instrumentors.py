@@ -18,6 +18,7 @@ from hopline.logging._config import LoggingConfig
 # What reads an instrumentor's settings, and warns of those that cannot be used.
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
     "aiohttp-client": partial(HttpConfig.of_client, "AIOHTTP_CLIENT"),
+    "aiohttp-server": partial(HttpConfig.of_server, "AIOHTTP_SERVER"),
     "asgi": partial(HttpConfig.of_server, "ASGI"),
     "logging": LoggingConfig.of,
     "requests": partial(HttpConfig.of_client, "REQUESTS"),

@@ -1,0 +1,152 @@
+"""One request and its response: between aiohttp's protocol and the handler."""
+
+from __future__ import annotations
+
+import sys
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from hopline._guard import guard
+from hopline.aiohttp_server._request import AioHttpRequest
+from hopline.context import current
+from hopline.frameworks import name_of
+from hopline.http.middleware import Telling
+from hopline.http.server import ServerCall, ServerTelemetry
+from hopline.request_id import HEADER
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, StreamResponse
+
+    Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
+    Answer = tuple[StreamResponse, bool]
+
+# By aiohttp's protocol, which serves one request at a time; the copies of a request that a middleware makes share it.
+_exchanges: dict[object, Exchange] = {}
+
+
+class Exchange:
+    """What happens between the server and the application for one request.
+
+    Args:
+        call: the request as it is told of.
+        request: the request as the application has it.
+        handler: serves it.
+    """
+
+    __slots__ = ("_call", "_error", "_handler", "_request", "_response", "serving")
+
+    def __init__(self, call: ServerCall, request: BaseRequest, handler: Handler) -> None:
+        self._call = call
+        self._request = request
+        self._handler = handler
+        self._response: StreamResponse | None = None
+        self._error: BaseException | None = None
+        self.serving = call.serving
+
+    async def handle(self, request: BaseRequest) -> StreamResponse:
+        """What the server awaits in place of the handler: it, with a note of what it raises."""
+        try:
+            return await self._handler(request)
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def respond(self, response: StreamResponse) -> None:
+        """Note that ``response`` is about to begin, and add the request id to its header."""
+        self._response = response
+        # What is answered to nobody, such as an error page about the client's leaving, is no answer.
+        status = self._call.status if self._is_gone() else response.status
+        self._call.respond(status, response.headers.items(), (self._request, response))
+        state = current()
+        if state is not None and state.request_id is not None:
+            response.headers.setdefault(HEADER, state.request_id)
+
+    def answered(self, answer: Answer) -> None:
+        """End the call with what the server has sent, and whether the client has left meanwhile."""
+        self._response, is_reset = answer
+        # aiohttp's own errors are responses, which a handler may raise.
+        response: object = answer[0]
+        self._end(None if self._error is response else self._error, "disconnected" if is_reset else None)
+
+    def failed(self, error: BaseException) -> None:
+        """End the call with what has kept the server from answering."""
+        if isinstance(error, CancelledError):
+            self._end(None, "disconnected" if self._is_gone() else "cancelled")
+        else:
+            self._end(self._error or error, None)
+
+    def _end(self, error: BaseException | None, outcome: str | None) -> None:
+        call, response = self._call, self._response
+        call.route, call.function = _view(self._request)
+        if (code := getattr(response, "close_code", None)) is not None:
+            call.note_close(code)
+        length = 0 if self._request.method == "HEAD" else getattr(response, "content_length", None)
+        if error is None:
+            call.finish(length, outcome)
+        elif self._is_departure(error):
+            call.finish(length, "disconnected")
+        else:
+            call.fail(error, length)
+        self._error = None  # its traceback leads back here
+
+    def _is_gone(self) -> bool:
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
+    def _is_departure(self, error: BaseException) -> bool:
+        """Whether ``error`` says no more than that the client has left, while something was read or written."""
+        if not self._is_gone():
+            return False
+        return error is self._request.content.exception() or (
+            isinstance(error, ConnectionError) and error.errno is None  # aiohttp's own, not that of another connection
+        )
+
+
+def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
+    """Make the wrapper of what serves one request, in a task of its own: handler, response and access log."""
+
+    async def handle_request(
+        wrapped: Callable[..., Awaitable[Answer]], protocol: object, args: Any, kwargs: Any
+    ) -> Answer:
+        telemetry = telling.telemetry
+        exchange = None if telemetry is None else guard(_begin, telemetry, *args)
+        if exchange is None:
+            return await wrapped(*args, **kwargs)
+        step = exchange.serving.enter()
+        _exchanges[protocol] = exchange
+        try:
+            answer = await wrapped(*args[:2], exchange.handle)
+            guard(exchange.answered, answer)
+        except BaseException as error:
+            guard(exchange.failed, error)
+            raise
+        finally:
+            del _exchanges[protocol]
+            exchange.serving.leave(step)
+        return answer
+
+    return handle_request
+
+
+async def prepared(wrapped: Callable[..., Any], request: BaseRequest, args: Any, kwargs: Any) -> Any:
+    """Wraps what aiohttp awaits before it sends the header of a response."""
+    result = await wrapped(*args, **kwargs)
+    exchange = _exchanges.get(request.protocol)
+    if exchange is not None:
+        guard(exchange.respond, *args)
+    return result
+
+
+def _begin(telemetry: ServerTelemetry, request: BaseRequest, _start: object, handler: Handler) -> Exchange | None:
+    if request._message is sys.modules["aiohttp.web_protocol"].ERROR:
+        return None  # could not be parsed: the server answers it by itself
+    # Nothing is kept in the request itself, where aiohttp wants no names but those of the application.
+    call = telemetry.start(AioHttpRequest(request), {})
+    return None if call is None else Exchange(call, request, handler)
+
+
+def _view(request: BaseRequest) -> tuple[str | None, str | None]:
+    match: Any = getattr(request, "_match_info", None)
+    resource = None if match is None else match.route.resource
+    return (None, None) if resource is None else (resource.canonical, name_of(match.handler))
