@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -86,3 +89,15 @@ class Telemetry:
     def shutdown(self) -> None:
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
+
+
+@contextmanager
+def instrumenting(instrumentor: BaseInstrumentor, telemetry: Telemetry) -> Iterator[Callable[..., None]]:
+    """Gives what instruments a library, with telemetry of a test's own, until the block ends."""
+
+    def instrument(**arguments: Any) -> None:
+        instrumentor.instrument(**{**telemetry.providers, **arguments})
+
+    yield instrument
+    if instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.uninstrument()

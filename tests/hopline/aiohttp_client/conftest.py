@@ -1,26 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from hopline.aiohttp_client import AioHttpClientInstrumentor
-from tests.telemetry import Telemetry
+from tests.telemetry import Telemetry, instrumenting
 from tests.web_server import WebServer
 
 
 @pytest.fixture
 def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
     """Instrument aiohttp's client, for the length of the test, with telemetry of its own."""
-    instrumentor = AioHttpClientInstrumentor()
-
-    def instrument(**arguments: Any) -> None:
-        instrumentor.instrument(**{**telemetry.providers, **arguments})
-
-    yield instrument
-    if instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.uninstrument()
+    with instrumenting(AioHttpClientInstrumentor(), telemetry) as instrument:
+        yield instrument
 
 
 @pytest.fixture

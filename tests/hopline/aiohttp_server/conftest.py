@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from hopline.aiohttp_server import AioHttpServerInstrumentor
-from tests.telemetry import Telemetry
+from tests.telemetry import Telemetry, instrumenting
 
 Serve = Callable[..., AbstractAsyncContextManager[int]]
 
@@ -17,14 +17,8 @@ Serve = Callable[..., AbstractAsyncContextManager[int]]
 @pytest.fixture
 def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
     """Instrument aiohttp's server, for the length of the test, with telemetry of its own."""
-    instrumentor = AioHttpServerInstrumentor()
-
-    def instrument(**arguments: Any) -> None:
-        instrumentor.instrument(**{**telemetry.providers, **arguments})
-
-    yield instrument
-    if instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.uninstrument()
+    with instrumenting(AioHttpServerInstrumentor(), telemetry) as instrument:
+        yield instrument
 
 
 @pytest.fixture

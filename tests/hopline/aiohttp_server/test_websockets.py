@@ -6,18 +6,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hopline import Context
 from tests.hopline.aiohttp_server.conftest import serve, until
+from tests.sites.aiohttp_site import echo
 
 CLOSE_CODE = "hopline.websocket.close_code"
-
-
-async def echo(request):
-    socket = web.WebSocketResponse()
-    await socket.prepare(request)
-    async for message in socket:
-        await socket.send_str(f"{message.data} {Context.request_id}")
-    return socket
 
 
 async def test_a_connection_is_one_span_with_status_101_and_the_code_that_it_was_closed_with(instrumented, telemetry):

@@ -22,12 +22,10 @@ SERVERS = {
 HAS_ASGI_WORKER = importlib.util.find_spec("gunicorn.workers.gasgi") is not None
 
 
-@pytest.mark.parametrize("server", SERVERS)
-def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_its_own(server):
-    if server == "gunicorn" and not HAS_ASGI_WORKER:
-        pytest.skip("this gunicorn has no ASGI worker")
+def check_each_is_served_in_a_span_and_a_context_of_its_own(server, scope, line):
+    """Have a server serve two requests, one that fails and a WebSocket connection, of a site that says each `line`."""
     port = free_port()
-    command = [part.format(port=port) for part in SERVERS[server]]
+    command = [part.format(port=port) for part in server]
 
     with (
         Collector() as collector,
@@ -41,11 +39,9 @@ def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_
         spans = collector.wait_for(4)
         said = program.output
 
-    assert answers == [(200, "abc abc\n", "abc"), (200, "abc abc\n" * 3, "abc")]
+    assert answers == [(200, line, "abc"), (200, line * 3, "abc")]
     assert (failed, said_back) == (500, "hello abc")
-    assert {(span.kind, span.scope, span["hopline.request_id"]) for span in spans} == {
-        ("SERVER", "hopline.asgi", "abc")
-    }
+    assert {(span.kind, span.scope, span["hopline.request_id"]) for span in spans} == {("SERVER", scope, "abc")}
     assert {(span.trace_id, span.parent_id) for span in spans if span["url.path"] != "/chat"} == {(TRACE_ID, PARENT_ID)}
     assert sorted((span["url.path"], span["http.response.status_code"], span["error.type"]) for span in spans) == [
         ("/", 200, None),
@@ -54,6 +50,14 @@ def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_
         ("/stream", 200, None),
     ]
     assert "hopline:" not in said
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_serves_each_request_and_connection_in_a_span_and_a_context_of_its_own(server):
+    if server == "gunicorn" and not HAS_ASGI_WORKER:
+        pytest.skip("this gunicorn has no ASGI worker")
+
+    check_each_is_served_in_a_span_and_a_context_of_its_own(SERVERS[server], "hopline.asgi", "abc abc\n")
 
 
 def test_uvicorn_sends_what_is_held_back_before_it_ends_by_a_signal():

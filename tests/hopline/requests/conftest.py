@@ -4,7 +4,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -13,20 +12,14 @@ from proxy import Proxy
 
 from hopline.requests import RequestsInstrumentor
 from tests.loopback import LoopbackServer
-from tests.telemetry import Telemetry
+from tests.telemetry import Telemetry, instrumenting
 
 
 @pytest.fixture
 def instrument(telemetry: Telemetry) -> Iterator[Callable[..., None]]:
     """Instrument requests, for the length of the test, with telemetry of its own."""
-    instrumentor = RequestsInstrumentor()
-
-    def instrument(**arguments: Any) -> None:
-        instrumentor.instrument(**{**telemetry.providers, **arguments})
-
-    yield instrument
-    if instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.uninstrument()
+    with instrumenting(RequestsInstrumentor(), telemetry) as instrument:
+        yield instrument
 
 
 PROXY = ["--hostname", "127.0.0.1", "--port", "0", "--num-workers", "1", "--num-acceptors", "1"]
