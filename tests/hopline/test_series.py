@@ -27,7 +27,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context, use_span
 
 from hopline.http.live import LiveCount
-from hopline.http.series import Series, recorder_of
+from hopline.http.recorders import recorder_of
+from hopline.http.series import Series
 from tests.telemetry import known_release, points_of
 
 ATTRIBUTES = {"method": "GET", "port": 80, "share": 0.5, "cached": True}

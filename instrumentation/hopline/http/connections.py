@@ -12,7 +12,8 @@ from opentelemetry.semconv.attributes.network_attributes import NETWORK_PEER_ADD
 from hopline._guard import guard
 from hopline._weak import alive
 from hopline.http.live import LiveCount
-from hopline.http.series import Series, Value, histogram
+from hopline.http.recorders import histogram
+from hopline.http.series import Series, Value
 
 _STATE = "http.connection.state"
 _SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)

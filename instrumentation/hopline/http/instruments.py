@@ -10,12 +10,13 @@ from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURAT
 
 from hopline._version import __version__
 from hopline.http.attributes import SCHEMA_URL, Outcome
-from hopline.http.body import SIZE_BOUNDARIES, Bodies
+from hopline.http.bodies import SIZE_BOUNDARIES, Bodies
 from hopline.http.config import HttpConfig
 from hopline.http.connections import Connections
 from hopline.http.live import LiveCount, Things
 from hopline.http.phases import Phases
-from hopline.http.series import Recorder, Series, Value, histogram
+from hopline.http.recorders import histogram
+from hopline.http.series import Recorder, Series, Value
 
 _DURATION = "Duration of HTTP client requests."
 

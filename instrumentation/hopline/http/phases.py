@@ -8,7 +8,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
 from hopline.http.attributes import CONNECTION_REUSED, DNS_CACHE_HIT, PHASE_DNS, PHASE_QUEUE
-from hopline.http.series import Recorder, Series, Value, counter, histogram
+from hopline.http.recorders import counter, histogram
+from hopline.http.series import Recorder, Series, Value
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

@@ -9,7 +9,8 @@ from opentelemetry.semconv.metrics.http_metrics import HTTP_SERVER_REQUEST_DURAT
 from hopline.http.attributes import Outcome
 from hopline.http.config import HttpConfig
 from hopline.http.live import LiveCount, Things
-from hopline.http.series import Recorder, histogram
+from hopline.http.recorders import histogram
+from hopline.http.series import Recorder
 
 _DURATION = "Duration of HTTP server requests."
 _ACTIVE = "Number of active HTTP server requests."
