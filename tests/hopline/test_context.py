@@ -1,6 +1,7 @@
 import asyncio
 import contextvars
 import logging
+import uuid
 from threading import Thread
 
 import pytest
@@ -32,6 +33,12 @@ class TestRequestId:
 
         assert is_valid(request_id)
         assert Context.request_id == request_id
+
+    def test_a_generated_id_is_a_random_uuid(self):
+        made = [uuid.UUID(Context.new()) for _ in range(64)]
+
+        assert {(each.version, each.variant) for each in made} == {(4, uuid.RFC_4122)}
+        assert len({*made}) == 64
 
     def test_a_new_context_has_the_id_that_is_given(self):
         Context.new("order-17")
