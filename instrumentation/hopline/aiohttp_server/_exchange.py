@@ -78,7 +78,7 @@ class Exchange:
 
     def _end(self, error: BaseException | None, outcome: str | None) -> None:
         call, response = self._call, self._response
-        call.route, call.function = _view(self._request)
+        guard(self._view)
         if (code := getattr(response, "close_code", None)) is not None:
             call.note_close(code)
         length = 0 if self._request.method == "HEAD" else getattr(response, "content_length", None)
@@ -89,6 +89,13 @@ class Exchange:
         else:
             call.fail(error, length)
         self._error = None  # its traceback leads back here
+
+    def _view(self) -> None:
+        match: Any = getattr(self._request, "_match_info", None)
+        # A router of the application's own need not know routes.
+        resource = getattr(getattr(match, "route", None), "resource", None)
+        if resource is not None:
+            self._call.route, self._call.function = resource.canonical, name_of(match.handler)
 
     def _is_gone(self) -> bool:
         transport = self._request.transport
@@ -144,9 +151,3 @@ def _begin(telemetry: ServerTelemetry, request: BaseRequest, _start: object, han
     # Nothing is kept in the request itself, where aiohttp wants no names but those of the application.
     call = telemetry.start(AioHttpRequest(request), {})
     return None if call is None else Exchange(call, request, handler)
-
-
-def _view(request: BaseRequest) -> tuple[str | None, str | None]:
-    match: Any = getattr(request, "_match_info", None)
-    resource = None if match is None else match.route.resource
-    return (None, None) if resource is None else (resource.canonical, name_of(match.handler))

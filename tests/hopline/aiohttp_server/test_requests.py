@@ -6,11 +6,13 @@ import logging
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractMatchInfo, AbstractRouter
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from hopline import Context
+from hopline._guard import stopped_errors
 from hopline.request_id import is_valid
 from tests.hopline.aiohttp_server.conftest import send, serve
 
@@ -249,6 +251,43 @@ async def test_the_route_and_the_view_are_those_of_the_router(instrumented, tele
     attributes = telemetry.span.attributes
     assert attributes.get("http.route") == route
     assert attributes.get("code.function.name") == (function and f"{__name__}.{function}")
+
+
+class Match(AbstractMatchInfo):
+    """What a router of the application's own may find: no more than aiohttp asks for."""
+
+    handler = staticmethod(hello)
+    http_exception = None
+    apps = _apps = ()
+
+    async def expect_handler(self, request):
+        pass
+
+    def get_info(self):
+        return {}
+
+    def add_app(self, app):
+        pass
+
+    def freeze(self):
+        pass
+
+
+class Router(AbstractRouter):
+    async def resolve(self, request):
+        return Match()
+
+
+async def test_a_router_that_knows_no_routes_is_no_hindrance(instrumented, telemetry):
+    with pytest.warns(DeprecationWarning, match="router"):
+        application = web.Application(router=Router())
+
+    async with serve(application) as port:
+        response = await send(port)
+
+    assert (response.body, telemetry.span.name) == (b"hello", "GET")
+    assert [point.value for point in telemetry.points("http.server.active_requests")] in ([], [0])
+    assert stopped_errors() == {}
 
 
 async def test_a_server_without_an_application_is_served_as_well(instrumented, telemetry):
