@@ -74,7 +74,7 @@ class Exchange:
         if isinstance(error, CancelledError):
             self._end(None, "disconnected" if self._is_gone() else "cancelled")
         else:
-            self._end(self._error or error, None)
+            self._end(error if self._error is None else self._error, None)
 
     def _end(self, error: BaseException | None, outcome: str | None) -> None:
         call, response = self._call, self._response

@@ -461,6 +461,23 @@ async def test_what_the_handler_raises_is_told_and_answered_with_the_id(instrume
     assert ("aiohttp.server", "abc") in {(name, request_id) for name, _, request_id in logged}
 
 
+async def test_an_error_that_is_false_is_told_though_the_server_makes_another_of_it(instrumented, telemetry):
+    class NothingFailed(Exception):
+        def __len__(self):
+            return 0
+
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"one")
+        raise NothingFailed
+
+    async with serve(handler) as port:
+        await send(port)
+
+    assert telemetry.span.attributes["error.type"].endswith("NothingFailed")
+
+
 async def test_a_handler_that_takes_too_long_for_itself_is_answered_with_504(instrumented, telemetry):
     async def handler(request):
         raise asyncio.TimeoutError
