@@ -32,9 +32,13 @@ class Exchange:
         call: the request as it is told of.
         request: the request as the application has it.
         handler: serves it.
+
+    Attributes:
+        is_stopping: whether the server is being stopped, and cuts the request off if it takes too long.
+        serving: the context that it is served in.
     """
 
-    __slots__ = ("_call", "_error", "_handler", "_request", "_response", "serving")
+    __slots__ = ("_call", "_error", "_handler", "_request", "_response", "is_stopping", "serving")
 
     def __init__(self, call: ServerCall, request: BaseRequest, handler: Handler) -> None:
         self._call = call
@@ -42,6 +46,7 @@ class Exchange:
         self._handler = handler
         self._response: StreamResponse | None = None
         self._error: BaseException | None = None
+        self.is_stopping = False
         self.serving = call.serving
 
     async def handle(self, request: BaseRequest) -> StreamResponse:
@@ -72,7 +77,8 @@ class Exchange:
     def failed(self, error: BaseException) -> None:
         """End the call with what has kept the server from answering."""
         if isinstance(error, CancelledError):
-            self._end(None, "disconnected" if self._is_gone() else "cancelled")
+            # A server that stops has hung up itself by then.
+            self._end(None, "disconnected" if self._is_gone() and not self.is_stopping else "cancelled")
         else:
             self._end(error if self._error is None else self._error, None)
 
@@ -134,6 +140,14 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
         return answer
 
     return handle_request
+
+
+def stopping(wrapped: Callable[..., Any], protocol: object, args: Any, kwargs: Any) -> Any:
+    """Wraps how a server that stops ends one connection."""
+    exchange = _exchanges.get(protocol)
+    if exchange is not None:
+        exchange.is_stopping = True
+    return wrapped(*args, **kwargs)
 
 
 async def prepared(wrapped: Callable[..., Any], request: BaseRequest, args: Any, kwargs: Any) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hopline.aiohttp_server._exchange import prepared, serving
+from hopline.aiohttp_server._exchange import prepared, serving, stopping
 from hopline.http._instrumentor import ServerInstrumentor
 from hopline.http.middleware import ServerPatches
 
 _patches = ServerPatches("aiohttp_server")
 _patches.add_around("aiohttp.web_protocol", "RequestHandler._handle_request", serving(_patches.telling))
+_patches.add_around("aiohttp.web_protocol", "RequestHandler.shutdown", stopping)
 _patches.add_around("aiohttp.web_request", "BaseRequest._prepare_hook", prepared)
 _patches.add_around("aiohttp.web_request", "Request._prepare_hook", prepared)
 
