@@ -83,6 +83,14 @@ class Serving:
         """The request's id, as the last step left it; None if the application has cleared it."""
         return self._state.request_id
 
+    @property
+    def request_id_here(self) -> str | None:
+        """The request's id within a step; what another request has here is not taken for it."""
+        state = current()
+        if state is None or state.scope.lineage is not self._scope.lineage:
+            return self._state.request_id
+        return state.request_id
+
     def totals(self) -> dict[str, tuple[int, float]]:
         """What has been tracked: by kind, how often and how many milliseconds altogether."""
         return dict(self._scope.totals())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hopline._guard import guard
 from hopline.aiohttp_server._request import AioHttpRequest
-from hopline.context import current
 from hopline.frameworks import name_of
 from hopline.http.middleware import Telling
 from hopline.http.server import ServerCall, ServerTelemetry
@@ -63,9 +62,10 @@ class Exchange:
         # What is answered to nobody, such as an error page about the client's leaving, is no answer.
         status = self._call.status if self._is_gone() else response.status
         self._call.respond(status, response.headers.items(), (self._request, response))
-        state = current()
-        if state is not None and state.request_id is not None:
-            response.headers.setdefault(HEADER, state.request_id)
+        # Another task than the request's own may begin the response.
+        request_id = self.serving.request_id_here
+        if request_id is not None:
+            response.headers.setdefault(HEADER, request_id)
 
     def answered(self, answer: Answer) -> None:
         """End the call with what the server has sent, and whether the client has left meanwhile."""

@@ -139,6 +139,41 @@ async def test_the_requests_of_one_connection_have_a_context_each(instrumented, 
     assert [span.attributes["hopline.request_id"] for span in telemetry.spans] == ["one", "two"]
 
 
+async def test_a_response_that_another_requests_task_begins_has_the_id_of_its_own_request(instrumented):
+    waiting, tasks = asyncio.Queue(), []
+
+    async def answer_all():
+        while True:
+            request, answered = await waiting.get()
+            response = web.StreamResponse()
+            await response.prepare(request)
+            answered.set_result(response)
+
+    async def handler(request):
+        if not tasks:
+            tasks.append(asyncio.create_task(answer_all()))
+        answered = asyncio.get_running_loop().create_future()
+        waiting.put_nowait((request, answered))
+        return await answered
+
+    async with serve(handler) as port:
+        responses = [await send(port, "GET / HTTP/1.1", f"X-Request-Id: {name}") for name in ("one", "two")]
+    tasks[0].cancel()
+
+    assert [response.headers["x-request-id"] for response in responses] == ["one", "two"]
+
+
+async def test_an_id_that_the_application_has_changed_is_sent_back(instrumented):
+    async def handler(request):
+        Context.request_id = "mine"
+        return web.Response()
+
+    async with serve(handler) as port:
+        response = await send(port, "GET / HTTP/1.1", "X-Request-Id: abc")
+
+    assert response.headers["x-request-id"] == "mine"
+
+
 async def test_what_the_handler_starts_belongs_to_the_request(instrumented, telemetry):
     async def handler(request):
         async def work():
