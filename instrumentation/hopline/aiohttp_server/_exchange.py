@@ -6,6 +6,7 @@ import sys
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from hopline._guard import guard
 from hopline.aiohttp_server._request import AioHttpRequest
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
     Answer = tuple[StreamResponse, bool]
 
-# By aiohttp's protocol, which serves one request at a time; the copies of a request that a middleware makes share it.
-_exchanges: dict[object, Exchange] = {}
+# By the id of aiohttp's protocol, which serves one request at a time; the copies of a request that a middleware makes
+# share it. Weak, for a loop that is dropped with requests in it goes with its sockets, as if nobody knew of them.
+_exchanges: dict[int, ref[Exchange]] = {}
 
 
 class Exchange:
@@ -37,7 +39,7 @@ class Exchange:
         serving: the context that it is served in.
     """
 
-    __slots__ = ("_call", "_error", "_handler", "_request", "_response", "is_stopping", "serving")
+    __slots__ = ("__weakref__", "_call", "_error", "_handler", "_request", "_response", "is_stopping", "serving")
 
     def __init__(self, call: ServerCall, request: BaseRequest, handler: Handler) -> None:
         self._call = call
@@ -127,7 +129,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
         if exchange is None:
             return await wrapped(*args, **kwargs)
         step = exchange.serving.enter()
-        _exchanges[protocol] = exchange
+        _exchanges[id(protocol)] = ref(exchange)
         try:
             answer = await wrapped(*args[:2], exchange.handle)
             guard(exchange.answered, answer)
@@ -135,7 +137,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
             guard(exchange.failed, error)
             raise
         finally:
-            del _exchanges[protocol]
+            del _exchanges[id(protocol)]
             exchange.serving.leave(step)
         return answer
 
@@ -144,7 +146,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
 
 def stopping(wrapped: Callable[..., Any], protocol: object, args: Any, kwargs: Any) -> Any:
     """Wraps how a server that stops ends one connection."""
-    exchange = _exchanges.get(protocol)
+    exchange = _exchange_of(protocol)
     if exchange is not None:
         exchange.is_stopping = True
     return wrapped(*args, **kwargs)
@@ -153,15 +155,22 @@ def stopping(wrapped: Callable[..., Any], protocol: object, args: Any, kwargs: A
 async def prepared(wrapped: Callable[..., Any], request: BaseRequest, args: Any, kwargs: Any) -> Any:
     """Wraps what aiohttp awaits before it sends the header of a response."""
     result = await wrapped(*args, **kwargs)
-    exchange = _exchanges.get(request.protocol)
+    exchange = _exchange_of(request.protocol)
     if exchange is not None:
         guard(exchange.respond, *args)
     return result
+
+
+def _exchange_of(protocol: object) -> Exchange | None:
+    known = _exchanges.get(id(protocol))
+    return None if known is None else known()
 
 
 def _begin(telemetry: ServerTelemetry, request: BaseRequest, _start: object, handler: Handler) -> Exchange | None:
     if request._message is sys.modules["aiohttp.web_protocol"].ERROR:
         return None  # could not be parsed: the server answers it by itself
     # Nothing is kept in the request itself, where aiohttp wants no names but those of the application.
-    call = telemetry.start(AioHttpRequest(request), {})
+    described = AioHttpRequest(request)
+    call = telemetry.start(described, {})
+    described.raw = None  # the hook has had it, and what is active is held by more than the request's own task
     return None if call is None else Exchange(call, request, handler)

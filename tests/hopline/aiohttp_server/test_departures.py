@@ -1,6 +1,8 @@
 """Clients of aiohttp's server that leave, and requests that it cancels."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 from aiohttp import web
@@ -131,4 +133,36 @@ async def test_a_request_that_a_server_cuts_off_to_stop_is_cancelled(instrumente
     writer.close()
 
     assert outcome_of(telemetry.span) == ("cancelled", None, None)
+    assert [point.value for point in telemetry.points("http.server.active_requests")] in ([], [0])
+
+
+@pytest.mark.filterwarnings("ignore")  # of asyncio, which tells what was left open
+def test_a_loop_that_is_dropped_with_a_request_in_it_is_not_kept(instrumented, telemetry):
+    ended = []
+
+    async def begin():
+        reached = asyncio.Event()
+
+        async def handler(request):
+            reached.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(1)
+
+        runner = web.ServerRunner(web.Server(handler))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        _, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(REQUEST)
+        await reached.wait()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    dropped = weakref.ref(loop)
+    del loop
+    gc.collect()
+
+    assert (dropped(), ended) == (None, [1])
     assert [point.value for point in telemetry.points("http.server.active_requests")] in ([], [0])
