@@ -227,8 +227,6 @@ class ServerCall:
 
     def fail(self, error: BaseException, length: int | None) -> None:
         """End the call with an exception that the application raised, which may come after a response has begun."""
-        if self.status is None and isinstance(error, Exception):
-            self.status = 500  # which is what every server answers then
         self._end(error, length, None)
 
     def _end(self, error: BaseException | None, length: int | None, outcome: str | None) -> None:

@@ -94,6 +94,8 @@ class Exchange:
         if self._is_taken() and any(name in self._environ and isinstance(error, kind) for name, kind in _GOODBYES):
             self.finish()
             return
+        if self._call.status is None and isinstance(error, Exception):
+            self._call.status = 500  # which is what every server answers then
         guard(self._view)
         guard(self._call.fail, error, self._sent())
 

@@ -537,6 +537,24 @@ async def test_a_handler_that_returns_nothing_has_failed(instrumented, telemetry
     assert (response.status, attributes["http.response.status_code"], attributes["error.type"]) == (500, 500, "500")
 
 
+async def test_an_error_that_keeps_the_server_from_answering_has_no_status(instrumented, telemetry):
+    async def refuse(request, response):
+        raise RuntimeError("broken")
+
+    application = web.Application()
+    application.on_response_prepare.append(refuse)
+    application.router.add_get("/", hello)
+    async with serve(application) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+
+    attributes = telemetry.span.attributes
+    assert (answer, attributes["error.type"]) == (b"", "RuntimeError")
+    assert "http.response.status_code" not in attributes
+
+
 async def test_what_is_raised_after_the_response_has_begun_is_told_with_its_status(instrumented, telemetry):
     async def handler(request):
         response = web.StreamResponse()
