@@ -87,8 +87,8 @@ class Exchange:
     def _end(self, error: BaseException | None, outcome: str | None) -> None:
         call, response = self._call, self._response
         guard(self._view)
-        if (code := getattr(response, "close_code", None)) is not None:
-            call.note_close(code)
+        if isinstance(code := getattr(response, "close_code", None), int):
+            call.note_close(int(code))  # of aiohttp's own, it is an enum's member
         length = 0 if self._request.method == "HEAD" else getattr(response, "content_length", None)
         if error is None:
             call.finish(length, outcome)

@@ -68,3 +68,4 @@ async def test_a_client_that_breaks_off_is_no_error(instrumented, telemetry):
 
     span = telemetry.span
     assert (span.attributes[CLOSE_CODE], span.attributes.get("error.type"), span.events) == (1006, None, ())
+    assert type(span.attributes[CLOSE_CODE]) is int
