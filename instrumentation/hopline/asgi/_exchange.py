@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from hopline._guard import guard
-from hopline.context import current
 from hopline.frameworks import view_of_scope
 from hopline.http.server import ServerCall
 from hopline.request_id import HEADER
@@ -140,10 +139,10 @@ class Exchange:
         self._call.respond(self._call.status if self._is_gone else status, decoded, (self._scope, status, fields))
         self._fields = fields
         self._has_trailers = bool(message.get("trailers"))
-        state = current()
-        if state is None or state.request_id is None or any(name.lower() == _FIELD for name, _ in fields):
+        request_id = self.serving.request_id_here
+        if request_id is None or any(name.lower() == _FIELD for name, _ in fields):
             return message
-        return {**message, "headers": [*fields, (_FIELD, state.request_id.encode("ascii"))]}
+        return {**message, "headers": [*fields, (_FIELD, request_id.encode("ascii"))]}
 
     def _sent(self, kind: str, message: Message) -> None:
         if kind == "http.response.body":

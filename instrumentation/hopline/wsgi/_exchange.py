@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from hopline._guard import guard
-from hopline.context import current
 from hopline.frameworks import view_of_environ
 from hopline.http.server import ServerCall
 from hopline.request_id import HEADER
@@ -125,10 +124,10 @@ class Exchange:
             has_id = has_id or field == _FIELD
             if field == "content-length" and str(value).isdecimal():
                 self._declared = int(value)
-        state = current()
-        if has_id or state is None or state.request_id is None:
+        request_id = self.serving.request_id_here
+        if has_id or request_id is None:
             return headers
-        own = (HEADER, state.request_id)
+        own = (HEADER, request_id)
         return (*headers, own) if isinstance(headers, tuple) else [*headers, own]  # wsgiref takes no tuple
 
     def _sent(self) -> int | None:

@@ -124,6 +124,35 @@ def test_the_message_of_the_application_is_not_changed(wrap):
     assert message == {"type": "http.response.start", "status": 200, "headers": []}
 
 
+def test_a_response_that_another_requests_task_begins_has_the_id_of_its_own_request(wrap):
+    tasks = []
+
+    async def answer_all(waiting):
+        while True:
+            send, answered = await waiting.get()
+            await send(START)
+            answered.set_result(None)
+
+    async def serve():
+        waiting = asyncio.Queue()
+
+        async def app(scope, receive, send):
+            if not tasks:
+                tasks.append(asyncio.create_task(answer_all(waiting)))
+            answered = asyncio.get_running_loop().create_future()
+            waiting.put_nowait((send, answered))
+            await answered
+
+        wrapped = wrap(app)
+        gateways = [AsgiGateway(wrapped, headers={"X-Request-Id": name}) for name in ("one", "two")]
+        for gateway in gateways:
+            await gateway.run()
+        tasks[0].cancel()
+        return [gateway.headers["x-request-id"] for gateway in gateways]
+
+    assert asyncio.run(serve()) == ["one", "two"]
+
+
 def test_header_fields_that_can_be_read_once_reach_the_server_beside_an_id_of_the_applications_own(wrap):
     fields = iter([(b"set-cookie", b"a=1"), (b"x-request-id", b"mine")])
 
