@@ -170,7 +170,5 @@ def _begin(telemetry: ServerTelemetry, request: BaseRequest, _start: object, han
     if request._message is sys.modules["aiohttp.web_protocol"].ERROR:
         return None  # could not be parsed: the server answers it by itself
     # Nothing is kept in the request itself, where aiohttp wants no names but those of the application.
-    described = AioHttpRequest(request)
-    call = telemetry.start(described, {})
-    described.raw = None  # the hook has had it, and what is active is held by more than the request's own task
+    call = telemetry.start(AioHttpRequest(request), request, {})
     return None if call is None else Exchange(call, request, handler)

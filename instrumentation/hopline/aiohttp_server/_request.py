@@ -22,7 +22,6 @@ class AioHttpRequest(ServerRequest):
 
     def __init__(self, request: BaseRequest) -> None:
         url = request.rel_url
-        self.raw = request
         self._headers = request.headers
         self.method = request.method
         self.scheme = f"{'ws' if self._wants_websocket() else 'http'}{'s' if request.scheme == 'https' else ''}"

@@ -17,7 +17,7 @@ _TOLD = (("fastapi.telemetry", None), ("starlette.opentelemetry", True))
 class AsgiRequest(ServerRequest):
     """A request or WebSocket connection as its ``scope`` (ASGI 3) describes it."""
 
-    __slots__ = ("_all", "_fields", "root")
+    __slots__ = ("_fields", "_raw", "root")
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
         get = scope.get
@@ -25,11 +25,10 @@ class AsgiRequest(ServerRequest):
         raw = get("headers") or ()
         if not isinstance(raw, (list, tuple)):
             scope["headers"] = raw = list(raw)  # it may be any iterable, and the application reads it too
-        self._all: Iterable[tuple[bytes, bytes]] = raw
+        self._raw: Iterable[tuple[bytes, bytes]] = raw
         self._fields: dict[bytes, list[bytes]] = {}
-        for name, value in self._all:
+        for name, value in self._raw:
             self._fields.setdefault(name.lower(), []).append(value)
-        self.raw = scope
         self.method = "GET" if is_websocket else get("method", "")
         self.scheme = get("scheme") or ("ws" if is_websocket else "http")
         self.path = _path(scope)
@@ -45,7 +44,7 @@ class AsgiRequest(ServerRequest):
 
     def fields(self) -> Iterable[tuple[str, str]]:
         """All header fields."""
-        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._all)
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw)
 
 
 def put_into(scope: MutableMapping[str, Any], request_id: str | None) -> None:

@@ -85,17 +85,21 @@ class ServerTelemetry:
         self._extraction = Extraction()
         self._getter = FieldGetter()
 
-    def start(self, request: ServerRequest, kept: MutableMapping[str, Any]) -> ServerCall | None:
+    def start(
+        self, request: ServerRequest, raw: Any, kept: MutableMapping[str, Any] | None = None
+    ) -> ServerCall | None:
         """Begin a request: its span, unless its URL is excluded, and the context to serve it in.
 
         Args:
             request: what came in.
-            kept: where the call is kept as long as the request goes from hand to hand: its ``environ`` or ``scope``.
+            raw: the interface's own request (``environ``, ``scope``), which hooks get.
+            kept: where the call is kept as long as the request goes from hand to hand (default: in ``raw``).
 
         Returns:
             The call, or None if there is nothing to do: instrumentation is suppressed, or the request is being told
             of already, for its application is wrapped twice.
         """
+        kept = raw if kept is None else kept
         around = otel_context.get_current()
         if call_of(kept) is not None or (around and _is_left_alone(around)):
             return None
@@ -105,7 +109,7 @@ class ServerTelemetry:
             # Another instrumentation's: it is the request's one SERVER span. All else is still ours to do.
             context = self._extraction.request_id(request, self._getter, around)
         else:
-            context = call.tell(self._extraction.context(request, self._getter))
+            context = call.tell(self._extraction.context(request, self._getter), raw)
         call.serving = Serving(context)
         return call
 
@@ -166,11 +170,12 @@ class ServerCall:
         """Be the same call in a deep copy of its ``scope``, which an application may make."""
         return self
 
-    def tell(self, context: Context) -> Context:
+    def tell(self, context: Context, raw: object) -> Context:
         """Start the span, and count the request as active, unless its URL is excluded.
 
         Args:
             context: what was extracted.
+            raw: the interface's own request, for the hook.
 
         Returns:
             The context to serve the request in.
@@ -189,7 +194,7 @@ class ServerCall:
         if not self.is_connection:
             telemetry.active.add(self)
         if config.request_hook is not None:
-            guard(config.request_hook, span, request.raw)
+            guard(config.request_hook, span, raw)
         return context
 
     def respond(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
 
 from opentelemetry.propagators.textmap import Getter
@@ -25,10 +24,9 @@ class ServerRequest(ABC):
         server: the server's own host and port; each may be unknown.
         peer: the address and port of the other end of the connection; each may be unknown.
         version: the protocol version, for instance ``1.1``, if known.
-        raw: the interface's own request, which hooks get.
     """
 
-    __slots__ = ("method", "path", "peer", "query", "raw", "scheme", "server", "version")
+    __slots__ = ("method", "path", "peer", "query", "scheme", "server", "version")
 
     method: str
     scheme: str
@@ -37,7 +35,6 @@ class ServerRequest(ABC):
     server: tuple[str | None, int | None]
     peer: tuple[str | None, int | None]
     version: str | None
-    raw: Any
 
     @abstractmethod
     def values(self, name: str) -> list[str]:

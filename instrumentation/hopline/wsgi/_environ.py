@@ -18,14 +18,12 @@ _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LE
 class WsgiRequest(ServerRequest):
     """A request as its ``environ`` (PEP 3333) describes it."""
 
-    __slots__ = ()
-
-    raw: dict[str, Any]
+    __slots__ = ("_environ",)
 
     def __init__(self, environ: dict[str, Any]) -> None:
         get = environ.get
         path = f"{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
-        self.raw = environ
+        self._environ = environ
         self.method = get("REQUEST_METHOD", "")
         self.scheme = get("wsgi.url_scheme", "http")
         # The server has decoded it from bytes, and the bytes as Latin-1.
@@ -38,17 +36,17 @@ class WsgiRequest(ServerRequest):
     def values(self, name: str) -> list[str]:
         """The value of the header field ``name``: a server joins several into one."""
         name = name.lower()
-        value = self.raw.get(_WITHOUT_PREFIX.get(name) or f"HTTP_{name.upper().replace('-', '_')}")
+        value = self._environ.get(_WITHOUT_PREFIX.get(name) or f"HTTP_{name.upper().replace('-', '_')}")
         return [value] if isinstance(value, str) else []
 
     def fields(self) -> Iterable[tuple[str, str]]:
         """All header fields."""
-        for name, value in self.raw.items():
+        for name, value in self._environ.items():
             if name.startswith("HTTP_") and isinstance(value, str):
                 yield name[5:].lower().replace("_", "-"), value
         for field, name in _WITHOUT_PREFIX.items():
-            if self.raw.get(name):
-                yield field, self.raw[name]
+            if self._environ.get(name):
+                yield field, self._environ[name]
 
 
 class ThreadSession:
