@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from opentelemetry.propagators.textmap import Getter
 
-_SAFE_IN_PATH = "/!$&'()*+,;=:@~%"  # beside what is never encoded; a percent sign stands for what is encoded already
+# Beside what is never encoded: RFC 3986, section 3.3. A percent sign stands for what is encoded already.
+_SAFE_IN_PATH = "/!$&'()*+,;=:@~%"
 _PLAIN_PATH = re.compile(r"[!$&-;=@-Z_a-z~%]*")
 
 

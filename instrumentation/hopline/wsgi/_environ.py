@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote
 
-from hopline.http.server_request import ServerRequest
+from hopline.http.server_request import ServerRequest, encoded
 
-_SAFE_IN_PATH = "/!$&'()*+,;=:@~"  # beside what is never encoded: RFC 3986, section 3.3
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -26,8 +22,8 @@ class WsgiRequest(ServerRequest):
         self._environ = environ
         self.method = get("REQUEST_METHOD", "")
         self.scheme = get("wsgi.url_scheme", "http")
-        # The server has decoded it from bytes, and the bytes as Latin-1.
-        self.path = path if _PLAIN_PATH.fullmatch(path) else quote(path, _SAFE_IN_PATH, "latin-1", "replace")
+        # The server has decoded it from bytes, and the bytes as Latin-1: a percent sign in it is one.
+        self.path = encoded(path.replace("%", "%25"))
         self.query = get("QUERY_STRING", "")
         self.server = (get("SERVER_NAME"), _number(get("SERVER_PORT")))
         self.peer = (get("REMOTE_ADDR"), _number(get("REMOTE_PORT")))
