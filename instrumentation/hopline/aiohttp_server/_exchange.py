@@ -6,7 +6,7 @@ import sys
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import WeakValueDictionary
 
 from hopline._guard import guard
 from hopline.aiohttp_server._request import AioHttpRequest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # By the id of aiohttp's protocol, which serves one request at a time; the copies of a request that a middleware makes
 # share it. Weak, for a loop that is dropped with requests in it goes with its sockets, as if nobody knew of them.
-_exchanges: dict[int, ref[Exchange]] = {}
+_exchanges: WeakValueDictionary[int, Exchange] = WeakValueDictionary()
 
 
 class Exchange:
@@ -45,7 +45,7 @@ class Exchange:
         self._call = call
         self._request = request
         self._handler = handler
-        self._response: StreamResponse | None = None
+        self._response: Any = None
         self._error: BaseException | None = None
         self.is_stopping = False
         self.serving = call.serving
@@ -73,8 +73,8 @@ class Exchange:
         """End the call with what the server has sent, and whether the client has left meanwhile."""
         self._response, is_reset = answer
         # aiohttp's own errors are responses, which a handler may raise.
-        response: object = answer[0]
-        self._end(None if self._error is response else self._error, "disconnected" if is_reset else None)
+        error = None if self._error is self._response else self._error
+        self._end(error, "disconnected" if is_reset else None)
 
     def failed(self, error: BaseException) -> None:
         """End the call with what has kept the server from answering."""
@@ -129,7 +129,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
         if exchange is None:
             return await wrapped(*args, **kwargs)
         step = exchange.serving.enter()
-        _exchanges[id(protocol)] = ref(exchange)
+        _exchanges[id(protocol)] = exchange
         try:
             answer = await wrapped(*args[:2], exchange.handle)
             guard(exchange.answered, answer)
@@ -137,7 +137,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
             guard(exchange.failed, error)
             raise
         finally:
-            del _exchanges[id(protocol)]
+            _exchanges.pop(id(protocol), None)
             exchange.serving.leave(step)
         return answer
 
@@ -146,7 +146,7 @@ def serving(telling: Telling) -> Callable[..., Awaitable[Answer]]:
 
 def stopping(wrapped: Callable[..., Any], protocol: object, args: Any, kwargs: Any) -> Any:
     """Wraps how a server that stops ends one connection."""
-    exchange = _exchange_of(protocol)
+    exchange = _exchanges.get(id(protocol))
     if exchange is not None:
         exchange.is_stopping = True
     return wrapped(*args, **kwargs)
@@ -155,15 +155,10 @@ def stopping(wrapped: Callable[..., Any], protocol: object, args: Any, kwargs: A
 async def prepared(wrapped: Callable[..., Any], request: BaseRequest, args: Any, kwargs: Any) -> Any:
     """Wraps what aiohttp awaits before it sends the header of a response."""
     result = await wrapped(*args, **kwargs)
-    exchange = _exchange_of(request.protocol)
+    exchange = _exchanges.get(id(request.protocol))
     if exchange is not None:
         guard(exchange.respond, *args)
     return result
-
-
-def _exchange_of(protocol: object) -> Exchange | None:
-    known = _exchanges.get(id(protocol))
-    return None if known is None else known()
 
 
 def _begin(telemetry: ServerTelemetry, request: BaseRequest, _start: object, handler: Handler) -> Exchange | None:
