@@ -26,7 +26,7 @@ DEADLINE = 60.0
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run each test in an execution context of its own, so that what it sets ends with it.
 
     An asynchronous one has a loop of its own as well.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,8 +10,6 @@ from aiohttp import web
 
 from hopline.aiohttp_server import AioHttpServerInstrumentor
 from tests.telemetry import Telemetry, instrumenting
-
-Serve = Callable[..., AbstractAsyncContextManager[int]]
 
 
 @pytest.fixture
@@ -53,11 +51,11 @@ class Response:
         self.headers = {name.lower(): value for name, value in (field.split(": ", 1) for field in fields)}
 
 
-async def send(port: int, head: str = "GET / HTTP/1.1", *fields: str, body: bytes = b"") -> Response:
+async def send(port: int, head: str = "GET / HTTP/1.1", *fields: str) -> Response:
     """Send one request on a connection of its own, and give what comes until the server hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = (head, "Host: shop.example", *fields, "Connection: close", "", "")
-    writer.write("\r\n".join(lines).encode("latin-1") + body)
+    writer.write("\r\n".join(lines).encode("latin-1"))
     raw = await reader.read()
     writer.close()
     await writer.wait_closed()

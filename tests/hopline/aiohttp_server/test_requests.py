@@ -13,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from hopline import Context
 from hopline._guard import stopped_errors
+from hopline.aiohttp_server import AioHttpServerInstrumentor
 from hopline.request_id import is_valid
 from tests.hopline.aiohttp_server.conftest import send, serve
 
@@ -429,8 +430,6 @@ async def test_nothing_is_told_where_instrumentation_is_suppressed(instrumented,
 
 
 async def test_nothing_is_told_once_it_is_uninstrumented(instrument, telemetry):
-    from hopline.aiohttp_server import AioHttpServerInstrumentor
-
     instrument()
     AioHttpServerInstrumentor().uninstrument()
 
