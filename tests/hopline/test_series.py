@@ -12,12 +12,14 @@ import opentelemetry.sdk.version
 import pytest
 from opentelemetry import metrics
 from opentelemetry.metrics import NoOpMeter
-from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider, SimpleFixedSizeExemplarReservoir
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _ViewInstrumentMatch
+from opentelemetry.sdk.metrics._internal.aggregation import _Aggregation
 from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
+    Aggregation,
     DropAggregation,
     ExponentialBucketHistogramAggregation,
     SumAggregation,
@@ -110,6 +112,68 @@ def test_a_reader_gets_what_it_gets_of_the_counter_itself(make_provider):
         counters[1].add(amount, dict(known))
 
     assert points(ours) == points(theirs) != []
+
+
+def test_a_series_of_two_histograms_is_added_up_in_each(make_provider):
+    reader = InMemoryMetricReader()
+    provider = make_provider(reader)
+    durations, sizes, known = (
+        recorder_of(histogram_of(provider)),
+        recorder_of(histogram_of(provider, "size")),
+        Series(ATTRIBUTES),
+    )
+
+    for amount in (1, 2, 4):
+        durations.record(amount, known)
+        sizes.record(amount * 100, known)
+
+    assert [point["sum"] for name in ("duration", "size") for point in points(reader, name)] == [7, 700]
+
+
+def test_a_series_goes_on_with_the_next_provider(make_provider):
+    first, second = InMemoryMetricReader(), InMemoryMetricReader()
+    known = Series(ATTRIBUTES)
+
+    for reader in (first, second):
+        recorder = recorder_of(histogram_of(make_provider(reader)))
+        for amount in (1, 2, 4):
+            recorder.record(amount, known)
+
+    assert [point_of(reader).sum for reader in (first, second)] == [7, 7]
+
+
+class Kept(_Aggregation):
+    """An aggregation of the user's own, which keeps all that it is told of each measurement."""
+
+    def __init__(self, attributes):
+        super().__init__(attributes, SimpleFixedSizeExemplarReservoir)
+        self.told = []
+
+    def aggregate(self, measurement, should_sample_exemplar=True):
+        self.told.append((measurement.value, measurement.attributes, measurement.instrument.name))
+
+    def collect(self, collection_aggregation_temporality, collection_start_nano):
+        return None
+
+
+class Keeping(Aggregation):
+    def __init__(self):
+        self.made = []
+
+    def _create_aggregation(self, instrument, attributes, *_):
+        self.made.append(Kept(attributes))
+        return self.made[-1]
+
+
+def test_an_aggregation_of_the_users_own_gets_all_of_each_measurement(make_provider):
+    keeping = Keeping()
+    provider = make_provider(InMemoryMetricReader(), views=[View(instrument_name="duration", aggregation=keeping)])
+    recorder, known = recorder_of(histogram_of(provider)), Series(ATTRIBUTES)
+
+    for amount in (1, 2, 4):
+        recorder.record(amount, known)
+
+    assert keeping.made[-1].told == [(amount, ATTRIBUTES, "duration") for amount in (1, 2, 4)]
 
 
 def test_a_series_is_extended_once_for_each_value():

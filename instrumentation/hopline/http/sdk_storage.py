@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping
 from time import time_ns
+from types import SimpleNamespace
 from typing import Any
 
 from opentelemetry.context import Context, get_current
@@ -19,6 +20,7 @@ from hopline.http.series import Recorder, Series
 
 _LARGEST = 1e300
 _EXEMPLAR_AGE = 100_000_000  # nanoseconds
+_SDK_AGGREGATIONS = _ExplicitBucketHistogramAggregation.__module__
 
 
 def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
@@ -36,9 +38,10 @@ def is_usual(instrument: Any) -> bool:
 class Shortcut:
     """Records into one of the SDK's instruments, with the keys of series ready-made.
 
-    It does what the SDK does with the SDK's own parts, in 28,000 instructions in place of 97,000, for it checks no
+    It does what the SDK does with the SDK's own parts, in 21,000 instructions in place of 97,000, for it checks no
     attributes and makes no keys. What is out of the ordinary is left to the SDK: a series that is not there yet or
-    that a view takes attributes from, series that a collection forgets, an amount that may be refused.
+    that a view takes attributes from, series that a collection forgets, an aggregation that is not the SDK's own, an
+    amount that may be refused.
 
     Args:
         instrument: the instrument.
@@ -67,20 +70,38 @@ class Shortcut:
             self._measurements.bring(amount, time_ns(), series, context or get_current())
 
     def _store(self, amount: float, now: int, series: Series, context: Context) -> None:
-        if series.key is None:
-            series.key = _key_of(series)
-        measurement: Any = object.__new__(Measurement)  # whose own __init__ would check the attributes
+        for storage in self._consumer._reader_storages.values():
+            for view in storage._get_or_init_view_instrument_match(self._instrument):
+                known, aggregation = series.place
+                if known is not view:
+                    aggregation = _find(view, series)
+                if aggregation is None:
+                    is_exemplar = self._is_eligible(amount, now, series, context)
+                    view.consume_measurement(self._measurement(amount, now, series, context), is_exemplar)
+                elif _is_due(aggregation, amount, now) and self._is_eligible(amount, now, series, context):
+                    aggregation.aggregate(self._measurement(amount, now, series, context), True)
+                else:
+                    # Of a measurement that is to be no exemplar the SDK reads nothing else.
+                    aggregation.aggregate(SimpleNamespace(value=amount), False)
+
+    def _measurement(self, amount: float, now: int, series: Series, context: Context) -> Measurement:
+        measurement = object.__new__(Measurement)  # whose own __init__ would check the attributes
         measurement.__dict__.update(
             value=amount, time_unix_nano=now, instrument=self._instrument, context=context, attributes=dict(series)
         )
-        for storage in self._consumer._reader_storages.values():
-            for view in storage._get_or_init_view_instrument_match(self._instrument):
-                aggregation = view._attributes_aggregation.get(series.key)
-                if aggregation is None or getattr(view, "_reset_on_collect", False):  # since 1.45.2
-                    view.consume_measurement(measurement, self._is_eligible(amount, now, series, context))
-                else:
-                    is_exemplar = _is_due(aggregation, amount, now) and self._is_eligible(amount, now, series, context)
-                    aggregation.aggregate(measurement, is_exemplar)
+        return measurement
+
+
+def _find(view: Any, series: Series) -> Any:
+    """Where one of the SDK's views adds a series up; None where the view is to see to it by itself."""
+    if series.key is None:
+        series.key = _key_of(series)
+    aggregation = view._attributes_aggregation.get(series.key)
+    if type(aggregation).__module__ != _SDK_AGGREGATIONS or getattr(view, "_reset_on_collect", False):  # since 1.45.2
+        return None
+    if series.place[0] is None:
+        series.place = (view, aggregation)  # for good: what a view has not reset it keeps
+    return aggregation
 
 
 def _is_due(aggregation: Any, amount: float, now: int) -> bool:

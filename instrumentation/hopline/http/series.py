@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 
@@ -22,13 +22,15 @@ class Series(dict[str, Value]):
 
     Attributes:
         key: what the SDK keeps the series by; None until it is first recorded there.
+        place: one of the SDK's views, and where that view adds the series up; Nones until that is known.
     """
 
-    __slots__ = ("_extended", "key")
+    __slots__ = ("_extended", "key", "place")
 
     def __init__(self, attributes: Mapping[str, Value]) -> None:
         super().__init__((name, _plain(value)) for name, value in attributes.items())
         self.key: Hashable = None
+        self.place: tuple[Any, Any] = (None, None)
         self._extended: dict[tuple[str, Value], Series] = {}
 
     def extended(self, name: str, value: Value) -> Series:
