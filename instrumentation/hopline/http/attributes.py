@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import (
@@ -61,6 +62,8 @@ _MAX_OPERATIONS = 256
 _MAX_OUTCOMES = 128
 
 
+_NO_SERIES = Series({})
+
 # status, protocol version, error type, whether the status is expected
 _Ending = tuple[int | None, str | None, str | None, bool]
 
@@ -83,13 +86,15 @@ class Outcome:
 
     @classmethod
     def of(
-        cls, span_attributes: dict[str, Value], metric_attributes: Mapping[str, Value], old_names: Mapping[str, str]
+        cls, span_attributes: Mapping[str, Value], metric_attributes: Mapping[str, Value], old_names: Mapping[str, str]
     ) -> Outcome:
         """Make it of what a span and a metric get, and the names from before by the stable ones (none to tell none)."""
         return cls(
-            span_attributes={**span_attributes, **renamed(span_attributes, old_names)},
+            span_attributes={**span_attributes, **renamed(span_attributes, old_names)}
+            if old_names
+            else span_attributes,
             series=Series(metric_attributes),
-            old_series=Series(renamed(metric_attributes, old_names)),
+            old_series=Series(renamed(metric_attributes, old_names)) if old_names else _NO_SERIES,
             is_error=ERROR_TYPE in span_attributes,
         )
 
@@ -131,17 +136,7 @@ class Operation:
         return self._outcomes.get(key) or self._met(key)
 
     def _met(self, key: _Ending) -> Outcome:
-        status, version, error_type, expected = key
-        if error_type is None and status is not None and status >= 400 and not expected:
-            error_type = str(status)
-        ending = known(
-            {
-                HTTP_RESPONSE_STATUS_CODE: status,
-                NETWORK_PROTOCOL_VERSION: version,
-                ERROR_TYPE: error_type,
-                OUTCOME: CANCELLED if status is None and error_type is None else None,
-            }
-        )
+        ending = _told(*key)
         outcome = Outcome.of(ending, {**self.metric_attributes, **ending}, self._old_names)
         if len(self._outcomes) < _MAX_OUTCOMES:
             self._outcomes[key] = outcome
@@ -179,6 +174,21 @@ class Words:
     def spoken(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
         """``attributes``, with their old names beside them if this configuration asks for that."""
         return {**attributes, **renamed(attributes, _OLD_NAMES)} if self.old_names else dict(attributes)
+
+
+# One for all destinations, so that it is in the processor's caches wherever a request goes.
+@lru_cache(_MAX_OUTCOMES)
+def _told(status: int | None, version: str | None, error_type: str | None, expected: bool) -> Mapping[str, Value]:
+    if error_type is None and status is not None and status >= 400 and not expected:
+        error_type = str(status)
+    return known(
+        {
+            HTTP_RESPONSE_STATUS_CODE: status,
+            NETWORK_PROTOCOL_VERSION: version,
+            ERROR_TYPE: error_type,
+            OUTCOME: CANCELLED if status is None and error_type is None else None,
+        }
+    )
 
 
 def _origin(destination: Destination) -> Series:
