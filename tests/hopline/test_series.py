@@ -207,14 +207,17 @@ def test_each_reader_gets_every_measurement(make_provider):
     assert counts == [[2, 2], [4, 2], [6, 2]]
 
 
-def test_a_series_beyond_the_sdks_limit_is_left_to_the_sdk(make_provider):
+@pytest.mark.parametrize("kept", [None, {"host"}, {"method"}], ids=["all", "the host", "the method"])
+def test_series_beyond_the_sdks_limit_are_one_as_in_the_sdk(make_provider, kept):
     ours, theirs = InMemoryMetricReader(), InMemoryMetricReader()
-    recorder, histogram = recorder_of(histogram_of(make_provider(ours))), histogram_of(make_provider(theirs))
+    views = [View(instrument_name="duration", attribute_keys=kept)]
+    recorder = recorder_of(histogram_of(make_provider(ours, views=views)))
+    histogram = histogram_of(make_provider(theirs, views=views))
+    hosts = [Series({"host": number, "method": "GET"}) for number in range(2100)]
 
-    for number in range(2100):
-        for _ in range(2):
-            recorder.record(1, Series({"host": number}))
-            histogram.record(1, {"host": number})
+    for known in (*hosts, *hosts, *hosts):
+        recorder.record(1, known)
+        histogram.record(1, dict(known))
 
     assert points(ours) == points(theirs)
 

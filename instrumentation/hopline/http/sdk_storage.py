@@ -28,6 +28,7 @@ def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
 
 
 _key_of = getattr(views, "_hash_attributes", _key_before_1_45)
+_OVERFLOW_KEY = getattr(views, "_OVERFLOW_KEY", None)  # since 1.45.2
 
 
 def is_usual(instrument: Any) -> bool:
@@ -97,6 +98,9 @@ def _find(view: Any, series: Series) -> Any:
     if series.key is None:
         series.key = _key_of(series)
     aggregation = view._attributes_aggregation.get(series.key)
+    if aggregation is None and view._view._attribute_keys is None:
+        # There once a view has as many series as it may have: those that it has not are one from then on.
+        aggregation = view._attributes_aggregation.get(_OVERFLOW_KEY)
     if type(aggregation).__module__ != _SDK_AGGREGATIONS or getattr(view, "_reset_on_collect", False):  # since 1.45.2
         return None
     if series.place[0] is None:
