@@ -39,7 +39,7 @@ def is_usual(instrument: Any) -> bool:
 class Shortcut:
     """Records into one of the SDK's instruments, with the keys of series ready-made.
 
-    It does what the SDK does with the SDK's own parts, in 21,000 instructions in place of 97,000, for it checks no
+    It does what the SDK does with the SDK's own parts, in 27,000 instructions in place of 97,000, for it checks no
     attributes and makes no keys. What is out of the ordinary is left to the SDK: a series that is not there yet or
     that a view takes attributes from, series that a collection forgets, an aggregation that is not the SDK's own, an
     amount that may be refused.
