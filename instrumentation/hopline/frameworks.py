@@ -123,13 +123,13 @@ def _django(match: Any, root: str) -> View:
     return View(route if route.startswith("^") else f"{root}/{route}", name_of(match.func))
 
 
-def name_of(view: Any) -> str | None:
-    """The fully-qualified name of what answers a request, if it has one."""
+def name_of(view: Any) -> str:
+    """The fully-qualified name of what answers a request: a function, or a class."""
     while isinstance(view, partial):
         view = view.func
     view = getattr(view, "view_class", view)  # Django's and Flask's class-based views
-    name = getattr(view, "__qualname__", None)
-    return None if name is None else f"{view.__module__}.{name}"
+    named = view if hasattr(view, "__qualname__") else type(view)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _resolve_request(wrapped: Callable[..., Any], handler: Any, args: Any, kwargs: Any) -> Any:

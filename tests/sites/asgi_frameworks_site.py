@@ -40,6 +40,13 @@ class Shelf(HTTPEndpoint):
         return PlainTextResponse("shelf")
 
 
+class Catalog:
+    """An application in itself, such as those that answer GraphQL or give out files."""
+
+    async def __call__(self, scope, receive, send):
+        await PlainTextResponse("catalog")(scope, receive, send)
+
+
 def make_fastapi():
     site, router, outer = FastAPI(), APIRouter(), APIRouter()
 
@@ -58,6 +65,7 @@ def make_app():
         routes=[
             Route("/items/{number:int}", item),
             Route("/shelf", Shelf),
+            Route("/catalog", Catalog()),
             Route("/boom", boom),
             Route("/endless", endless),
             WebSocketRoute("/chat/{room}", chat),

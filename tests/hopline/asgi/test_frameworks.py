@@ -33,6 +33,7 @@ each_view = pytest.mark.parametrize(
     [
         ("/items/17", "/items/{number}", "asgi_frameworks_site.item"),
         ("/shelf", "/shelf", "asgi_frameworks_site.Shelf"),
+        ("/catalog", "/catalog", "asgi_frameworks_site.Catalog"),
         ("/acme/fastapi/v1/items/17", "/{tenant}/fastapi/v1/items/{number}", "make_fastapi.<locals>.item"),
         ("/django/items/17/", "/django/items/<int:number>/", "django_site.item"),
     ],
