@@ -75,8 +75,8 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._said.close()
+        with self._said:
+            self.stop()
 
     def wait(self) -> int:
         """Wait for the program to end by itself; gives its exit status."""

@@ -194,10 +194,11 @@ metrics.get_meter_provider().force_flush()
     }
     with (
         Collector() as collector,
-        Program(instrumented("-c", program), environment(collector.endpoint, **variables)),
+        Program(instrumented("-c", program), environment(collector.endpoint, **variables)) as running,
     ):
         (span,) = collector.wait_for(1)
         collector.wait_for_metric(span.scope, "http.server.request.duration", 1)
+        running.wait()
 
     assert (span.kind, span.scope) == ("SERVER", "opentelemetry.instrumentation.flask")
 
