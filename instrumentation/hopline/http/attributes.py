@@ -176,8 +176,9 @@ class Words:
         return {**attributes, **renamed(attributes, _OLD_NAMES)} if self.old_names else dict(attributes)
 
 
-# One for all destinations, so that it is in the processor's caches wherever a request goes.
-@lru_cache(_MAX_OUTCOMES)
+# One for all destinations, so that it is in the processor's caches wherever a request goes. Typed: who answers with an
+# HTTPStatus, which equals a number, is told of alone.
+@lru_cache(_MAX_OUTCOMES, typed=True)
 def _told(status: int | None, version: str | None, error_type: str | None, expected: bool) -> Mapping[str, Value]:
     if error_type is None and status is not None and status >= 400 and not expected:
         error_type = str(status)

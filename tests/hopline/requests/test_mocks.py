@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from unittest.mock import MagicMock
 
 import pytest
@@ -140,6 +141,19 @@ def test_an_adapter_of_requests_mock_can_be_mounted(instrument, telemetry, sessi
 
     assert statuses(telemetry) == [404]
     assert telemetry.span.attributes["error.type"] == "404"
+
+
+def test_a_status_of_a_mocks_own_type_is_not_told_of_other_hosts(instrument, telemetry, session):
+    instrument()
+    adapter = requests_mock.Adapter()
+    adapter.register_uri("GET", FIRST, status_code=HTTPStatus.NOT_EXTENDED)
+    adapter.register_uri("GET", SECOND, status_code=510)
+    session.mount("http://", adapter)
+
+    session.get(FIRST)
+    session.get(SECOND)
+
+    assert type(telemetry.spans[1].attributes["http.response.status_code"]) is int
 
 
 def test_what_a_mock_lets_through_is_on_the_wire(instrument, telemetry, server, session):
