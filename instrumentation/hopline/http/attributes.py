@@ -61,7 +61,6 @@ _OLD_NAMES = {
 _MAX_OPERATIONS = 256
 _MAX_OUTCOMES = 128
 
-
 _NO_SERIES = Series({})
 
 # status, protocol version, error type, whether the status is expected
@@ -89,14 +88,11 @@ class Outcome:
         cls, span_attributes: Mapping[str, Value], metric_attributes: Mapping[str, Value], old_names: Mapping[str, str]
     ) -> Outcome:
         """Make it of what a span and a metric get, and the names from before by the stable ones (none to tell none)."""
-        return cls(
-            span_attributes={**span_attributes, **renamed(span_attributes, old_names)}
-            if old_names
-            else span_attributes,
-            series=Series(metric_attributes),
-            old_series=Series(renamed(metric_attributes, old_names)) if old_names else _NO_SERIES,
-            is_error=ERROR_TYPE in span_attributes,
-        )
+        series, is_error = Series(metric_attributes), ERROR_TYPE in span_attributes
+        if not old_names:
+            return cls(span_attributes, series, _NO_SERIES, is_error)
+        told = {**span_attributes, **renamed(span_attributes, old_names)}
+        return cls(told, series, Series(renamed(metric_attributes, old_names)), is_error)
 
 
 class Operation:
