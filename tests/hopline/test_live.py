@@ -50,6 +50,29 @@ def test_counts_that_threads_make_at_once_are_all_observed(meter, reader, monkey
     assert [point.value for point in points_of(reader, "live")] == [2]
 
 
+def test_a_count_that_begins_within_a_collection_waits_for_its_end(meter, reader):
+    counts, over = [], threading.Event()
+
+    def poll(options):
+        if not counts:
+            counts.append(LiveCount(meter, "live", "{thing}", "Things.", lambda: [{"kind": "a"}]))
+        return []
+
+    def collect():
+        reader.get_metrics_data()
+        over.set()
+
+    meter.create_observable_gauge("polled", [poll])
+    threading.Thread(target=collect, daemon=True).start()
+    is_over = over.wait(PATIENCE)
+    for thread in threading.enumerate():
+        if thread.name == "hopline-live":
+            thread.join(PATIENCE)
+
+    assert is_over
+    assert [point.value for point in points_of(reader, "live")] == [1]
+
+
 def test_what_is_alive_is_told_while_others_come(often_switched):
     class Thing:
         pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from threading import Thread
 from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -70,10 +72,32 @@ class LiveCount:
         # In one step: of threads that come at once, the one whose callback the meter takes is the one that is kept.
         self._observed = instruments.setdefault(name, made)
         if self._observed is made:
-            meter.create_observable_up_down_counter(name, [made.observe], unit, description)
+            _outside_of_collections(
+                meter, lambda: meter.create_observable_up_down_counter(name, [made.observe], unit, description)
+            )
         self.things = things
         self._observed.counted[self] = None
 
     def close(self) -> None:
         """Report nothing any more."""
         self._observed.counted.pop(self, None)
+
+
+def _outside_of_collections(meter: Meter, create: Callable[[], object]) -> None:
+    """Create an observable instrument; where the SDK collects metrics, once it has done.
+
+    The SDK holds a lock while it calls the application's callbacks, and takes it to create such an instrument: a
+    callback whose request is the first one would wait for itself.
+    """
+    lock = getattr(getattr(meter, "_measurement_consumer", None), "_lock", None)
+    if lock is None or not lock.locked():
+        create()
+        return
+
+    def create_then() -> None:
+        with lock:
+            pass  # before the meter's own lock, for the callback may want that one
+        create()
+
+    with suppress(RuntimeError):  # the interpreter ends, and with it what could be counted
+        Thread(target=create_then, name="hopline-live", daemon=True).start()
