@@ -1,10 +1,11 @@
-"""Work of many threads that one of them does at a time, while none of the others waits: flat combining."""
+"""Work of many threads that one of them does at a time, much of it at once, while no other waits: flat combining."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Lock
 from time import sleep
 from typing import Any
@@ -14,26 +15,33 @@ from hopline._guard import guard
 from hopline._locks import hold_over_forks
 from hopline._weak import alive
 
+# So much waits until it is worked off: work that is done over and over takes half the time of what is done now and then
+# among other code, which the processor's caches forget it for.
+_BATCH = 64
+
 # Where so much waits, who brings more pauses for so many seconds, or the thread that is at work would fall behind:
 # to bring takes a tenth of what the work takes.
-_MANY = 100
+_MANY = 3 * _BATCH
 _PAUSE = 0.0005
+
+Work = Callable[[Iterator[Any]], object]
 
 
 class Combiner:
-    """Has a function called for whatever is brought, by the thread that brings it or by one that is at it already.
+    """Has a function called for what is brought, by a thread that brings some when enough waits, or when it is settled.
 
     Threads that waited for each other's lock instead would hand the interpreter's lock to and fro with each call from
     then on: a thread that gets the one has yet to get the other, and all that come meanwhile wait for it.
 
     Args:
-        function: what is to be called; by one thread at a time, but for :meth:`settle`. An error of it is logged and
-            counted, for it may be met in another thread than the one that has brought what caused it.
+        function: does the work that it is given, an iterator of what was brought, to its end; in one thread at a time,
+            but for :meth:`settle`. An error of it is logged and counted, for it may be met in another thread than the
+            one that has brought what caused it; the rest is worked off all the same.
     """
 
     __slots__ = ("__weakref__", "_at_work", "_function", "_waiting")
 
-    def __init__(self, function: Callable[..., object]) -> None:
+    def __init__(self, function: Work) -> None:
         self._function = function
         self.begin_anew()
         _combiners[self] = None
@@ -41,39 +49,42 @@ class Combiner:
     def begin_anew(self) -> None:
         """Have nothing waiting and nobody at work, as it is in a child process."""
         self._at_work = Lock()
-        self._waiting: deque[tuple[Any, ...]] = deque()
+        self._waiting: deque[Any] = deque()
 
-    def bring(self, *arguments: Any) -> None:
-        """Have the function called with ``arguments``: now, or in a moment by the thread that is at work."""
-        waiting, at_work = self._waiting, self._at_work
-        waiting.append(arguments)
-        if _is_collecting():
-            return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
-        # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
-        # exception comes between its lock and its block; what a signal's handler brings finds its own thread at work.
-        while waiting and not at_work.locked():
-            with at_work:
-                self.settle()
-        if len(waiting) > _MANY:
-            sleep(_PAUSE)
+    def bring(self, work: object, *, at_once: bool = False) -> None:
+        """Have ``work`` done in a while, by whoever brings enough or settles; or at once, by whoever is at work."""
+        waiting = self._waiting
+        waiting.append(work)
+        if at_once or len(waiting) >= _BATCH:
+            self._work_off()
 
     def settle(self) -> None:
-        """Have the function called for all that waits, before this returns."""
+        """Have all that waits worked off before this returns, but for what another thread has just begun with."""
         waiting = self._waiting
-        try:
-            while waiting:
-                guard(self._function, *waiting.popleft())
-        except IndexError:
-            return  # somebody else has taken the last
+        while waiting:
+            guard(self._function, _taken(waiting))
+
+    def _work_off(self) -> None:
+        if _is_collecting():
+            return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
+        # `with`, for no signal's exception comes between its lock and its block; what a signal's handler brings finds
+        # its own thread at work.
+        if not self._at_work.locked():
+            with self._at_work:
+                self.settle()
+        if len(self._waiting) > _MANY:
+            sleep(_PAUSE)
+
+
+def _taken(waiting: deque[Any]) -> Iterator[Any]:
+    try:
+        while waiting:
+            yield waiting.popleft()
+    except IndexError:
+        return  # somebody else has taken the last
 
 
 _combiners: WeakKeyDictionary[Combiner, None] = WeakKeyDictionary()
-
-
-def settle_all() -> None:
-    """Have all that waits anywhere worked off before this returns."""
-    for combiner in alive(_combiners.keyrefs()):
-        combiner.settle()
 
 
 # The phase that the garbage collector has come to is the last one. In which thread, gevent could not always tell.
@@ -82,6 +93,14 @@ _phases: OrderedDict[str, None] = OrderedDict(start=None, stop=None)
 # Called with the phase and a dictionary, which stands for true. In a callback written in Python the handler of a signal
 # that has come meanwhile would be called, and what that raises, such as a time limit, would be dropped.
 gc.callbacks.append(_phases.move_to_end)  # type: ignore[arg-type]
+
+
+def _settle_all() -> None:
+    # Where somebody is at work it may be this very thread, interrupted by a signal.
+    if not _is_collecting():
+        for combiner in alive(_combiners.keyrefs()):
+            if not combiner._at_work.locked():
+                combiner.settle()
 
 
 def _is_collecting() -> bool:
@@ -93,10 +112,13 @@ def _at_work() -> list[Lock]:
 
 
 def _begin_anew() -> None:
-    # What waited is worked off by the parent.
+    # What other threads have brought meanwhile is worked off by the parent.
     for combiner in alive(_combiners.keyrefs()):
         combiner.begin_anew()
 
 
 # Nobody is at work while a process forks: in the child he would be gone, with the SDK's lock shut.
 hold_over_forks(_at_work, _begin_anew)
+if hasattr(os, "register_at_fork"):
+    # Before that: the parent may end at once, as it does where a process becomes a daemon.
+    os.register_at_fork(before=_settle_all)

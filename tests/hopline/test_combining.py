@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 
 from hopline import _combining, _guard, _locks
-from hopline._combining import Combiner, settle_all
+from hopline._combining import Combiner
 from tests.forks import exit_code_of_a_child
 
 PATIENCE = 30  # seconds, until a test that hangs fails
@@ -36,17 +36,18 @@ def strike():
 
 @pytest.fixture
 def at_work():
-    """A combiner that notes what it is called with, and a thread that is at work in it until the last is called."""
+    """A combiner that notes what is brought, and a thread that is at work in it until the last is called."""
     done, arrived, go_on = [], threading.Event(), threading.Event()
 
-    def work(number):
-        if number == 0:
-            arrived.set()
-            go_on.wait(PATIENCE)
-        done.append(number)
+    def work(brought):
+        for number in brought:
+            if number == 0:
+                arrived.set()
+                go_on.wait(PATIENCE)
+            done.append(number)
 
     combiner = Combiner(work)
-    thread = threading.Thread(target=combiner.bring, args=(0,))
+    thread = threading.Thread(target=bring_now, args=(combiner, 0))
     thread.start()
     arrived.wait(PATIENCE)
 
@@ -58,6 +59,11 @@ def at_work():
     end()
 
 
+def bring_now(combiner, *works):
+    for work in works:
+        combiner.bring(work, at_once=True)
+
+
 def in_time(function):
     """Call a function in a thread, and say whether it returned."""
     thread = threading.Thread(target=function, daemon=True)
@@ -66,12 +72,25 @@ def in_time(function):
     return not thread.is_alive()
 
 
-def test_who_is_alone_has_the_work_done_at_once():
+def test_what_is_brought_waits_until_enough_does():
     done = []
-    combiner = Combiner(done.append)
+    combiner = Combiner(done.extend)
+
+    for number in range(_combining._BATCH - 1):
+        combiner.bring(number)
+    before = list(done)
+    combiner.bring("the last")
+
+    assert before == []
+    assert done == [*range(_combining._BATCH - 1), "the last"]
+
+
+def test_what_is_brought_for_now_is_done_at_once_and_what_waits_before_it():
+    done = []
+    combiner = Combiner(done.extend)
 
     combiner.bring(1)
-    combiner.bring(2)
+    combiner.bring(2, at_once=True)
 
     assert done == [1, 2]
 
@@ -79,7 +98,7 @@ def test_who_is_alone_has_the_work_done_at_once():
 def test_who_finds_somebody_at_work_leaves_it_to_them(at_work):
     combiner, done, end = at_work
 
-    returned = in_time(lambda: combiner.bring(1))
+    returned = in_time(lambda: bring_now(combiner, 1))
     before = list(done)
     end()
 
@@ -88,46 +107,18 @@ def test_who_finds_somebody_at_work_leaves_it_to_them(at_work):
     assert done == [0, 1]
 
 
-def test_what_comes_after_the_last_look_is_worked_off_too():
-    class Slow:
-        """A lock whose owner has seen that nothing waits, when somebody else still finds it locked."""
-
-        def __init__(self):
-            self.late = [2]
-
-        def locked(self):
-            return False
-
-        def acquire(self, timeout):
-            return False
-
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *error):
-            if self.late:
-                combiner._waiting.append((self.late.pop(),))
-
-    done = []
-    combiner = Combiner(done.append)
-    combiner._at_work = Slow()
-
-    combiner.bring(1)
-
-    assert done == [1, 2]
-
-
 def test_what_is_brought_while_one_works_is_done_after_it():
     done = []
 
-    def work(number):
-        if number == 1:
-            combiner.bring(2)
-        done.append(number)
+    def work(brought):
+        for number in brought:
+            if number == 1:
+                bring_now(combiner, 2)
+            done.append(number)
 
     combiner = Combiner(work)
 
-    combiner.bring(1)
+    bring_now(combiner, 1)
 
     assert done == [1, 2]
 
@@ -136,21 +127,25 @@ def test_to_settle_waits_for_nobody(at_work):
     combiner, done, _ = at_work
     combiner.bring(1)
 
-    returned = in_time(settle_all)
+    returned = in_time(combiner.settle)
 
     assert returned
     assert done == [1]
 
 
-def test_an_error_is_counted_and_stops_nothing(at_work):
-    combiner, done, end = at_work
-    combiner.bring("no", "such", "arguments")
-    combiner.bring(1)
+def test_an_error_is_counted_and_stops_nothing():
+    done = []
 
-    end()
-    combiner.bring(2)
+    def work(brought):
+        done.extend(10 // number for number in brought)
 
-    assert done == [0, 1, 2]
+    combiner = Combiner(work)
+    for number in (1, 0, 2):
+        combiner.bring(number)
+
+    combiner.settle()
+
+    assert done == [10, 5]
     assert list(_guard.stopped_errors().values()) == [1]
 
 
@@ -160,8 +155,8 @@ def test_who_looks_for_what_somebody_else_has_just_taken_goes_on():
             self.clear()
             return super().popleft()
 
-    combiner = Combiner(print)
-    combiner._waiting = Taken([(1,)])
+    combiner = Combiner(list)
+    combiner._waiting = Taken([1])
 
     combiner.settle()
 
@@ -170,17 +165,18 @@ def test_who_looks_for_what_somebody_else_has_just_taken_goes_on():
 
 def test_no_more_waits_than_one_thread_can_follow():
     waiting = []
-    combiner = Combiner(lambda: waiting.append(len(combiner._waiting)))
+    combiner = Combiner(lambda brought: waiting.extend(len(combiner._waiting) for _ in brought))
 
     def bring():
         for _ in range(20_000):
-            combiner.bring()
+            combiner.bring(None)
 
     threads = [threading.Thread(target=bring) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
+    combiner.settle()
 
     assert len(waiting) == 80_000
     assert max(waiting) < 10 * _combining._MANY
@@ -193,10 +189,39 @@ def test_a_child_process_begins_anew(at_work):
 
     def bring_in_the_child():
         done.clear()
-        combiner.bring(7)
+        bring_now(combiner, 7)
         return done[0] if len(done) == 1 else 1
 
     assert exit_code_of_a_child(bring_in_the_child) == 7
+
+
+def test_what_waits_is_worked_off_before_a_fork_and_by_the_parent_alone():
+    done = []
+    combiner = Combiner(done.extend)
+    combiner.bring(1)
+
+    code = exit_code_of_a_child(lambda: len(combiner._waiting))
+
+    assert code == 0
+    assert done == [1]
+
+
+def test_a_fork_within_a_finalizer_waits_for_no_work():
+    done, codes = [], []
+    combiner = Combiner(done.extend)
+    combiner.bring(1)
+
+    class Dropped:
+        def __del__(self):
+            codes.append(exit_code_of_a_child(lambda: len(combiner._waiting)))
+
+    dropped = Dropped()
+    dropped.itself = dropped
+    del dropped
+    gc.collect()
+
+    assert codes == [0]
+    assert done == []
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
@@ -204,20 +229,21 @@ def test_a_fork_waits_for_the_thread_that_is_at_work(monkeypatch):
     monkeypatch.setattr(_locks, "_PATIENCE", PATIENCE)
     theirs, arrived, go_on = threading.Lock(), threading.Event(), threading.Event()
 
-    def work():
-        with theirs:
-            arrived.set()
-            go_on.wait(PATIENCE)
+    def work(brought):
+        for _ in brought:
+            with theirs:
+                arrived.set()
+                go_on.wait(PATIENCE)
 
     combiner = Combiner(work)
-    thread = threading.Thread(target=combiner.bring)
+    thread = threading.Thread(target=bring_now, args=(combiner, None))
     thread.start()
     arrived.wait(PATIENCE)
     threading.Timer(0.05, go_on.set).start()
 
     code = exit_code_of_a_child(lambda: 1 if theirs.locked() else 0)
     thread.join(PATIENCE)
-    combiner.bring()
+    bring_now(combiner, None)
 
     assert code == 0
     assert not combiner._waiting
@@ -225,18 +251,18 @@ def test_a_fork_waits_for_the_thread_that_is_at_work(monkeypatch):
 
 def test_what_a_finalizer_brings_while_garbage_is_collected_is_left_to_the_next():
     done = []
-    combiner = Combiner(done.append)
+    combiner = Combiner(done.extend)
 
     class Dropped:
         def __del__(self):
-            combiner.bring("dropped")
+            bring_now(combiner, "dropped")
             done.append("collected")
 
     dropped = Dropped()
     dropped.itself = dropped
     del dropped
     gc.collect()
-    combiner.bring("next")
+    bring_now(combiner, "next")
 
     assert done == ["collected", "dropped", "next"]
 
@@ -259,22 +285,22 @@ def test_what_the_handler_of_a_signal_raises_while_garbage_is_collected_is_not_l
 @pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
 def test_a_signals_exception_leaves_it_in_order(strike):
     done = []
-    combiner = Combiner(done.append)
+    combiner = Combiner(done.extend)
 
     for _ in range(200):
         with suppress(TimeIsUp):
             strike()
             while True:
-                combiner.bring(0)
+                bring_now(combiner, 0)
     done.clear()
-    combiner.bring(1)
+    bring_now(combiner, 1)
 
     assert done[-1] == 1
 
 
 def test_one_that_nobody_has_is_forgotten():
     known = len(_combining._combiners)
-    combiner = Combiner(print)
+    combiner = Combiner(list)
 
     del combiner
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
+import weakref
 from contextlib import suppress
+from functools import partial
 from unittest.mock import MagicMock
 
 import opentelemetry.sdk.version
 import pytest
 from opentelemetry import metrics
+from opentelemetry.context import Context
 from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Histogram, MeterProvider, SimpleFixedSizeExemplarReservoir
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
@@ -28,7 +32,6 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context, use_span
 
-from hopline.http.live import LiveCount
 from hopline.http.recorders import recorder_of
 from hopline.http.series import Series
 from tests.telemetry import known_release, points_of
@@ -290,56 +293,112 @@ def test_no_measurement_is_lost_while_other_threads_record_and_collect(make_prov
     assert collected == 20_000
 
 
-@pytest.fixture
-def at_the_storage(make_provider):
-    """A recorder, its provider and its reader, and a thread of it that is at the storage until the last is called."""
-    reader, arrived, go_on = InMemoryMetricReader(), threading.Event(), threading.Event()
-
-    class Slow(AlwaysOnExemplarFilter):
-        def should_sample(self, value, *told):
-            if value == 0.5:
-                arrived.set()
-                go_on.wait(30)
-            return True
-
-    provider = make_provider(reader, exemplar_filter=Slow())
-    recorder = recorder_of(histogram_of(provider))
-    thread = threading.Thread(target=recorder.record, args=(0.5, Series(ATTRIBUTES)))
-    thread.start()
-    arrived.wait(30)
-
-    def end():
-        go_on.set()
-        thread.join(30)
-
-    yield recorder, provider, reader, end
-    end()
+def waiting(recorder, context=None):
+    """Has a measurement wait, of 3, behind one that began the series; what follows is of the same series."""
+    known = Series(ATTRIBUTES)
+    recorder.record(0.5, known)
+    recorder.record(3, known, context)
+    return known
 
 
-@known_release
-def test_what_is_left_to_another_thread_keeps_its_own_time_and_span(at_the_storage):
-    recorder, _, reader, end = at_the_storage
+def test_a_collection_has_what_waits(make_provider):
+    reader = InMemoryMetricReader()
+
+    waiting(recorder_of(histogram_of(make_provider(reader))))
+
+    assert [(point["count"], point["sum"]) for point in points(reader)] == [(2, 3.5)]
+
+
+def test_what_waits_keeps_its_own_time_and_span(make_provider):
+    reader = InMemoryMetricReader()
+    recorder = recorder_of(histogram_of(make_provider(reader)))
     span = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("caller")
 
     with use_span(span):
-        recorder.record(3, Series(ATTRIBUTES))
+        waiting(recorder)
     returned = time.time_ns()
-    end()
 
     told = {found.value: found for found in point_of(reader).exemplars}[3]
     assert told.span_id == span.get_span_context().span_id
     assert told.time_unix_nano <= returned
 
 
-@known_release
-def test_a_collection_has_what_was_left_to_another_thread(at_the_storage):
-    recorder, provider, reader, _ = at_the_storage
-    live = LiveCount(provider.get_meter("test"), "live", "1", "Things.", list)
+def test_what_waits_keeps_nothing_else_of_its_context(make_provider):
+    class Call:
+        pass
 
-    recorder.record(3, Series(ATTRIBUTES))
+    call = Call()
+    recorder = recorder_of(histogram_of(make_provider(InMemoryMetricReader())))
 
-    assert [(point["count"], point["sum"]) for point in points(reader)] == [(1, 3)]
-    live.close()
+    waiting(recorder, Context(call=call))
+    left = weakref.ref(call)
+    del call
+
+    assert left() is None
+
+
+def test_what_waits_is_told_though_nobody_has_the_recorder_any_more(make_provider):
+    reader = InMemoryMetricReader()
+    provider = make_provider(reader)
+
+    waiting(recorder_of(histogram_of(provider)))
+    gc.collect()
+
+    assert [point["count"] for point in points(reader)] == [2]
+
+
+def test_a_series_begins_when_it_is_first_measured(make_provider):
+    reader = InMemoryMetricReader()
+    durations, sizes = map(recorder_of, map(partial(histogram_of, make_provider(reader)), ("duration", "size")))
+    known = waiting(durations)
+
+    sizes.record(1, known)
+    returned = time.time_ns()
+
+    assert [points_of(reader, name)[0].start_time_unix_nano <= returned for name in ("duration", "size")] == [True] * 2
+
+
+def test_a_filter_of_the_users_own_is_asked_at_once_with_the_whole_context(make_provider):
+    asked = []
+
+    class Filter(AlwaysOnExemplarFilter):
+        def should_sample(self, value, time_unix_nano, attributes, context):
+            asked.append((value, context.get("tenant")))
+            return True
+
+    recorder = recorder_of(histogram_of(make_provider(InMemoryMetricReader(), exemplar_filter=Filter())))
+
+    waiting(recorder, Context(tenant="acme"))
+
+    assert asked == [(0.5, None), (3, "acme")]
+
+
+def test_a_reservoir_of_the_users_own_is_offered_all_at_once_with_the_whole_context(make_provider):
+    offered = []
+
+    class Reservoir(SimpleFixedSizeExemplarReservoir):
+        def offer(self, value, time_unix_nano, attributes, context):
+            offered.append((value, context.get("tenant")))
+
+    view = View(instrument_name="duration", exemplar_reservoir_factory=lambda _: lambda **_: Reservoir())
+    provider = make_provider(InMemoryMetricReader(), views=[view], exemplar_filter=AlwaysOnExemplarFilter())
+
+    waiting(recorder_of(histogram_of(provider)), Context(tenant="acme"))
+
+    assert offered == [(0.5, None), (3, "acme")]
+
+
+@pytest.mark.skipif(not hasattr(MeterProvider, "add_metric_reader"), reason="readers can come later from 1.43 on")
+def test_a_reader_that_comes_later_gets_what_is_measured_from_then_on(make_provider):
+    first, second = InMemoryMetricReader(), InMemoryMetricReader()
+    provider = make_provider(first)
+    recorder = recorder_of(histogram_of(provider))
+    known = waiting(recorder)
+
+    provider.add_metric_reader(second)
+    recorder.record(20, known)
+
+    assert [point_of(reader).sum for reader in (first, second)] == [23.5, 20]
 
 
 @pytest.mark.parametrize("amount", [-1, 0, float("nan"), float("inf"), 10**400])

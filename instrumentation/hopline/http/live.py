@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from hopline._combining import settle_all
 from hopline._weak import alive
 from hopline.http.series import Value
 
@@ -30,7 +29,6 @@ class _Observed:
         self._seen: set[frozenset[tuple[str, Value]]] = set()
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
-        settle_all()  # before the SDK collects what is recorded, so that all of it is there
         if not self.counted:
             return []
         counts = Counter(

@@ -39,9 +39,9 @@ def recorder_of(instrument: Histogram | Counter) -> Recorder:
     plain = _Plain(instrument)
     if not is_of_sdk(instrument, "opentelemetry.sdk.metrics._internal.instrument"):
         return plain
-    from hopline.http.sdk_storage import Shortcut, is_usual
+    from hopline.http.sdk_storage import is_usual, shortcut_of
 
-    return Shortcut(instrument, plain) if is_usual(instrument) else plain
+    return shortcut_of(instrument, plain) if is_usual(instrument) else plain
 
 
 class _Plain:
