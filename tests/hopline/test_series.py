@@ -358,6 +358,18 @@ def test_a_series_begins_when_it_is_first_measured(make_provider):
     assert [points_of(reader, name)[0].start_time_unix_nano <= returned for name in ("duration", "size")] == [True] * 2
 
 
+def test_a_delta_begins_where_the_one_before_has_ended(make_provider):
+    reader = InMemoryMetricReader(preferred_temporality=DELTA)
+    recorder = recorder_of(histogram_of(make_provider(reader)))
+    known = waiting(recorder)
+
+    first = point_of(reader)
+    recorder.record(20, known)
+    second = point_of(reader)
+
+    assert (second.sum, second.start_time_unix_nano) == (20, first.time_unix_nano)
+
+
 def test_a_filter_of_the_users_own_is_asked_at_once_with_the_whole_context(make_provider):
     asked = []
 

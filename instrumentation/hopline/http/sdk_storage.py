@@ -59,8 +59,7 @@ class Shortcut:
 
     It does what the SDK does with the SDK's own parts, in a quarter of the instructions, for it checks no attributes
     and makes no keys. What is out of the ordinary is left to the SDK: a series that is not there yet or that a view
-    takes attributes from, series that a collection forgets, aggregations and reservoirs that are not the SDK's own, an
-    amount that may be refused.
+    takes attributes from, aggregations and reservoirs that are not the SDK's own, an amount that may be refused.
 
     Args:
         instrument: the instrument.
@@ -125,22 +124,30 @@ class Shortcut:
 
     def _store(self, measurements: Iterator[_Waiting]) -> None:
         for measurement in measurements:
-            amount, now, series, span, views = measurement
+            _, _, series, _, views = measurement
             for view in views:
                 known, aggregation = series.place
                 if known is not view:
                     aggregation = _find(view, series)
-                if aggregation is None:
-                    view.consume_measurement(*self._whole(measurement))
-                elif _is_due(aggregation, amount, now):
-                    context = _context_of(span)
-                    is_eligible = self._is_eligible(amount, now, series, context)
-                    # The series itself, which the SDK only reads: a copy for each exemplar would be kept with it.
-                    offered: Any = SimpleNamespace(value=amount, time_unix_nano=now, attributes=series, context=context)
-                    aggregation.aggregate(offered, is_eligible)
+                if aggregation is not None:
+                    self._add_up(aggregation, measurement)
+                elif view._view._attribute_keys is None and _resets(view):
+                    with view._lock:  # a collection takes away what is added up
+                        self._add_up(view._get_or_create_aggregation(series.key, dict(series)), measurement)
                 else:
-                    # Of a measurement that is to be no exemplar the SDK reads nothing else.
-                    aggregation.aggregate(SimpleNamespace(value=amount), False)
+                    view.consume_measurement(*self._whole(measurement))
+
+    def _add_up(self, aggregation: Any, measurement: _Waiting) -> None:
+        amount, now, series, span, _ = measurement
+        if _is_due(aggregation, amount, now):
+            context = _context_of(span)
+            is_eligible = self._is_eligible(amount, now, series, context)
+            # The series itself, which the SDK only reads: a copy for each exemplar would be kept with it.
+            offered: Any = SimpleNamespace(value=amount, time_unix_nano=now, attributes=series, context=context)
+            aggregation.aggregate(offered, is_eligible)
+        else:
+            # Of a measurement that is to be no exemplar the SDK reads nothing else.
+            aggregation.aggregate(SimpleNamespace(value=amount), False)
 
     def _whole(self, measurement: _Waiting) -> tuple[Measurement, bool]:
         amount, now, series, span, _ = measurement
@@ -192,8 +199,12 @@ def _is_usual_view(view: Any) -> bool:
 
 
 def _is_known(series: Series, views: Sequence[Any]) -> bool:
-    # One that is new is stored at once, for its start time is when it is first stored.
-    return all(_find(view, series) is not None for view in views)
+    # One that is new is stored at once, for its start time is when it is first stored; unless the view has reset, when
+    # it is that of the collection (since 1.45.2).
+    return all(
+        _find(view, series) is not None or getattr(view, "_previous_collection_start_nanos", None) is not None
+        for view in views
+    )
 
 
 def _context_of(span: SpanContext) -> Context:
@@ -208,11 +219,16 @@ def _find(view: Any, series: Series) -> Any:
     if aggregation is None and view._view._attribute_keys is None:
         # There once a view has as many series as it may have: those that it has not are one from then on.
         aggregation = view._attributes_aggregation.get(_OVERFLOW_KEY)
-    if aggregation is None or getattr(view, "_reset_on_collect", False):  # since 1.45.2
+    if aggregation is None or _resets(view):
         return None
     if series.place[0] is None:
         series.place = (view, aggregation)  # for good: what a view has not reset it keeps
     return aggregation
+
+
+def _resets(view: Any) -> bool:
+    """Whether a view has nothing left after a collection."""
+    return getattr(view, "_reset_on_collect", False)  # since 1.45.2
 
 
 def _is_due(aggregation: Any, amount: float, now: int) -> bool:
