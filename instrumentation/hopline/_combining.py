@@ -60,20 +60,25 @@ class Combiner:
 
     def settle(self) -> None:
         """Have all that waits worked off before this returns, but for what another thread has just begun with."""
-        waiting = self._waiting
-        while waiting:
-            guard(self._function, _taken(waiting))
+        if self._at_work.locked():
+            self._work()
+        else:
+            with self._at_work:  # so that what a signal's handler brings finds its own thread at work
+                self._work()
 
     def _work_off(self) -> None:
         if _is_collecting():
             return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
-        # `with`, for no signal's exception comes between its lock and its block; what a signal's handler brings finds
-        # its own thread at work.
         if not self._at_work.locked():
-            with self._at_work:
-                self.settle()
+            with self._at_work:  # no signal's exception comes between its lock and its block
+                self._work()
         if len(self._waiting) > _MANY:
             sleep(_PAUSE)
+
+    def _work(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            guard(self._function, _taken(waiting))
 
 
 def _taken(waiting: deque[Any]) -> Iterator[Any]:

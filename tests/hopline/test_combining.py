@@ -133,6 +133,23 @@ def test_to_settle_waits_for_nobody(at_work):
     assert done == [1]
 
 
+def test_what_is_brought_while_it_is_settled_is_done_after_it():
+    done = []
+
+    def work(brought):
+        for number in brought:
+            if number == 1:
+                bring_now(combiner, 2)
+            done.append(number)
+
+    combiner = Combiner(work)
+    combiner.bring(1)
+
+    combiner.settle()
+
+    assert done == [1, 2]
+
+
 def test_an_error_is_counted_and_stops_nothing():
     done = []
 
