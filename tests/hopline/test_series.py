@@ -179,6 +179,28 @@ def test_an_aggregation_of_the_users_own_gets_all_of_each_measurement(make_provi
     assert keeping.made[-1].told == [(amount, ATTRIBUTES, "duration") for amount in (1, 2, 4)]
 
 
+@known_release
+def test_what_a_finalizer_measures_waits_for_the_next_measurement(make_provider):
+    keeping = Keeping()
+    provider = make_provider(InMemoryMetricReader(), views=[View(instrument_name="duration", aggregation=keeping)])
+    recorder, known, before = recorder_of(histogram_of(provider)), Series(ATTRIBUTES), []
+    recorder.record(1, known)
+
+    class Dropped:
+        def __del__(self):
+            recorder.record(2, known)
+            before.extend(keeping.made[-1].told)
+
+    dropped = Dropped()
+    dropped.itself = dropped
+    del dropped
+    gc.collect()
+    recorder.record(4, known)
+
+    assert [value for value, *_ in before] == [1]
+    assert [value for value, *_ in keeping.made[-1].told] == [1, 2, 4]
+
+
 def test_a_series_is_extended_once_for_each_value():
     known = Series({"method": "GET"})
 

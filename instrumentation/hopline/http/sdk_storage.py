@@ -8,7 +8,7 @@ from time import time_ns
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics import ExemplarFilter
 from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
 from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
@@ -29,6 +29,8 @@ _SEVERAL = object()
 
 # An amount, when it was measured, its series, its span, and the views that there were.
 _Waiting = tuple[float, int, Series, SpanContext, Sequence[Any]]
+# What the SDK is to store in its own way: an amount, its series and its whole context.
+_Unusual = tuple[float, None, Series, Context, None]
 
 
 def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
@@ -99,7 +101,8 @@ class Shortcut:
             guard(self._find_views)
         views = self._views
         if views is None or not 0 <= amount < _LARGEST:
-            guard(self._plain.record, amount, series, context)
+            whole = get_current() if context is None else context
+            self._measurements.bring((amount, None, series, whole, None), at_once=True)
         elif self._is_enabled is None or self._is_enabled():
             # Not the context: while the measurement waits, it would keep a call alive that is over, and its request.
             # What get_current_span returns, 0.2 µs sooner.
@@ -122,20 +125,27 @@ class Shortcut:
         self._views = found if all(map(_is_usual_view, found)) else None
         self._only_view = found[0] if len(found) == 1 else _SEVERAL
 
-    def _store(self, measurements: Iterator[_Waiting]) -> None:
+    def _store(self, measurements: Iterator[_Waiting | _Unusual]) -> None:
         for measurement in measurements:
-            _, _, series, _, views = measurement
-            for view in views:
-                known, aggregation = series.place
-                if known is not view:
-                    aggregation = _find(view, series)
-                if aggregation is not None:
-                    self._add_up(aggregation, measurement)
-                elif view._view._attribute_keys is None and _resets(view):
-                    with view._lock:  # a collection takes away what is added up
-                        self._add_up(view._get_or_create_aggregation(series.key, dict(series)), measurement)
-                else:
-                    view.consume_measurement(*self._whole(measurement))
+            if measurement[4] is None:
+                amount, _, series, context, _ = measurement
+                self._plain.record(amount, series, context)
+            else:
+                self._store_usual(measurement)
+
+    def _store_usual(self, measurement: _Waiting) -> None:
+        _, _, series, _, views = measurement
+        for view in views:
+            known, aggregation = series.place
+            if known is not view:
+                aggregation = _find(view, series)
+            if aggregation is not None:
+                self._add_up(aggregation, measurement)
+            elif view._view._attribute_keys is None and _resets(view):
+                with view._lock:  # a collection takes away what is added up
+                    self._add_up(view._get_or_create_aggregation(series.key, dict(series)), measurement)
+            else:
+                view.consume_measurement(*self._whole(measurement))
 
     def _add_up(self, aggregation: Any, measurement: _Waiting) -> None:
         amount, now, series, span, _ = measurement
