@@ -20,8 +20,8 @@ from hopline._weak import alive
 _BATCH = 64
 
 # Where so much waits, who brings more pauses for so many seconds, or the thread that is at work would fall behind:
-# to bring takes a tenth of what the work takes.
-_MANY = 3 * _BATCH
+# to bring takes half of what the work takes.
+_MANY = 100
 _PAUSE = 0.0005
 
 Work = Callable[[Iterator[Any]], object]
@@ -69,8 +69,10 @@ class Combiner:
     def _work_off(self) -> None:
         if _is_collecting():
             return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
-        if not self._at_work.locked():
-            with self._at_work:  # no signal's exception comes between its lock and its block
+        # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
+        # exception comes between its lock and its block.
+        while self._waiting and not self._at_work.locked():
+            with self._at_work:
                 self._work()
         if len(self._waiting) > _MANY:
             sleep(_PAUSE)

@@ -59,9 +59,8 @@ def at_work():
     end()
 
 
-def bring_now(combiner, *works):
-    for work in works:
-        combiner.bring(work, at_once=True)
+def bring_now(combiner, work):
+    combiner.bring(work, at_once=True)
 
 
 def in_time(function):
@@ -107,7 +106,42 @@ def test_who_finds_somebody_at_work_leaves_it_to_them(at_work):
     assert done == [0, 1]
 
 
-def test_what_is_brought_while_one_works_is_done_after_it():
+def test_what_comes_after_the_last_look_is_worked_off_too():
+    class Slow:
+        """A lock whose owner has seen that nothing waits, when somebody else still finds it locked."""
+
+        def __init__(self):
+            self.late = [2]
+
+        def locked(self):
+            return False
+
+        def acquire(self, timeout):
+            return False
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *error):
+            if self.late:
+                combiner._waiting.append(self.late.pop())
+
+    done = []
+    combiner = Combiner(done.extend)
+    combiner._at_work = Slow()
+
+    bring_now(combiner, 1)
+
+    assert done == [1, 2]
+
+
+def settle(combiner, work):
+    combiner.bring(work)
+    combiner.settle()
+
+
+@pytest.mark.parametrize("work_off", [bring_now, settle])
+def test_what_is_brought_while_one_works_is_done_after_it(work_off):
     done = []
 
     def work(brought):
@@ -118,7 +152,7 @@ def test_what_is_brought_while_one_works_is_done_after_it():
 
     combiner = Combiner(work)
 
-    bring_now(combiner, 1)
+    work_off(combiner, 1)
 
     assert done == [1, 2]
 
@@ -131,23 +165,6 @@ def test_to_settle_waits_for_nobody(at_work):
 
     assert returned
     assert done == [1]
-
-
-def test_what_is_brought_while_it_is_settled_is_done_after_it():
-    done = []
-
-    def work(brought):
-        for number in brought:
-            if number == 1:
-                bring_now(combiner, 2)
-            done.append(number)
-
-    combiner = Combiner(work)
-    combiner.bring(1)
-
-    combiner.settle()
-
-    assert done == [1, 2]
 
 
 def test_an_error_is_counted_and_stops_nothing():
