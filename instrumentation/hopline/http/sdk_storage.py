@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics import ExemplarFilter
-from opentelemetry.sdk.metrics._internal import _view_instrument_match as views
+from opentelemetry.sdk.metrics._internal import _view_instrument_match as of_views
 from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
 from opentelemetry.sdk.metrics._internal.measurement import Measurement
 from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
@@ -25,7 +25,6 @@ from hopline.http.series import Recorder, Series
 _LARGEST = 1e300
 _EXEMPLAR_AGE = 100_000_000  # nanoseconds
 _NOWHERE = Context()
-_SEVERAL = object()
 
 # An amount, when it was measured, its series, its span, and the views that there were.
 _Waiting = tuple[float, int, Series, SpanContext, Sequence[Any]]
@@ -37,8 +36,8 @@ def _key_before_1_45(attributes: Mapping[str, Hashable]) -> Hashable:
     return frozenset(attributes.items())
 
 
-_key_of = getattr(views, "_hash_attributes", _key_before_1_45)
-_OVERFLOW_KEY = getattr(views, "_OVERFLOW_KEY", None)  # since 1.45.2
+_key_of = getattr(of_views, "_hash_attributes", _key_before_1_45)
+_OVERFLOW_KEY = getattr(of_views, "_OVERFLOW_KEY", None)  # since 1.45.2
 
 
 def is_usual(instrument: Any) -> bool:
@@ -74,7 +73,6 @@ class Shortcut:
         "_is_eligible",
         "_is_enabled",
         "_measurements",
-        "_only_view",
         "_plain",
         "_read",
         "_views",
@@ -88,7 +86,6 @@ class Shortcut:
         self._is_enabled = getattr(instrument, "_is_enabled", None)  # since 1.41
         self._read: object = None
         self._views: Sequence[Any] | None = None
-        self._only_view: Any = _SEVERAL
         self._measurements = Combiner(self._store)
 
     def is_read(self) -> bool:
@@ -107,7 +104,7 @@ class Shortcut:
             # Not the context: while the measurement waits, it would keep a call alive that is over, and its request.
             # What get_current_span returns, 0.2 µs sooner.
             span: Any = get_current_span() if context is None else context.get(_SPAN_KEY, INVALID_SPAN)
-            is_known = series.place[0] is self._only_view or _is_known(series, views)
+            is_known = (len(views) == 1 and series.place[0] is views[0]) or _is_known(series, views)
             self._measurements.bring((amount, time_ns(), series, span.get_span_context(), views), at_once=not is_known)
 
     def settle(self) -> None:
@@ -123,7 +120,6 @@ class Shortcut:
             for view in storage._get_or_init_view_instrument_match(self._instrument)
         ]
         self._views = found if all(map(_is_usual_view, found)) else None
-        self._only_view = found[0] if len(found) == 1 else _SEVERAL
 
     def _store(self, measurements: Iterator[_Waiting | _Unusual]) -> None:
         for measurement in measurements:
