@@ -97,6 +97,7 @@ class Flusher:
             try:
                 wish = self._wishes.get(timeout=timeout)
             except queue.Empty:
+                self._hurries = False  # should a signal's exception have come between that and its wish
                 self._again(self._guarded(self._tick))
                 continue
             if wish is None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from hopline_statsd import forks
 from hopline_statsd.config import StatsdConfig
@@ -66,8 +67,10 @@ class Sender:
         del self.entries[: len(self.entries) - keep]
         self.room[0] = 0
         self.tally.begin_anew()
-        self._lock = threading.Lock()
-        self._holder = 0
+        # Reentrant, so that it knows its owner: one that does not have it cannot let go of it, and one that has
+        # it may have been interrupted by a signal. Each place takes it within the `try` that lets go of it: the
+        # handler of a signal may raise as soon as it is taken, and nobody would ever send again.
+        self._lock: Any = threading.RLock()
         self._packets = Packets(self._config.packet_size, self._config.max_buffer_size, self.tally)
         self._link.transport.close()
         self._link = self._new_link()
@@ -103,30 +106,21 @@ class Sender:
         """
         if (self.room[0] == 0 or not self._room_is_wiped) and self._pid != os.getpid():
             self._begin_untold(added)
-        if not self._lock.acquire(False) and not self._waited_for_lock():
-            if self.room[0] == 0 and self._flusher is not None:
-                self._flusher.work()  # who has the lock may be looking at numbers only, and the next line far
+        lock, wake = self._lock, None
+        if lock._is_owned():
             return
         try:
-            self._holder = threading.get_ident()
-            flusher = self._flusher or self._start()
-            was_idle = self.room[0] == 0
-            packets = self._packets
-            if packets.waiting:
-                self._make_way()
-            else:
-                packets.take(self.entries)
-                self.room[0] = packets.room if flusher.has_thread else 0
-            is_clear = not packets.waiting or self._send(1)
-            if self._closed:
-                self._reject()
+            if lock.acquire(False) or self._waited_for_lock():
+                wake = self._pack()
+            elif self.room[0] == 0 and self._flusher is not None:
+                wake = self._flusher.work  # who has the lock may be looking at numbers only, and the next line far
         finally:
-            self._holder = 0
-            self._lock.release()
-        if was_idle:
-            flusher.work()
-        if not is_clear:
-            flusher.hurry()
+            try:  # noqa: SIM105  to call anything before would be to ask for a signal
+                lock.release()
+            except RuntimeError:  # somebody else has it
+                pass
+        if wake is not None:
+            wake()
 
     def flush(self, timeout: float) -> bool:
         """Send whatever is there, also in a packet that is not full.
@@ -175,6 +169,24 @@ class Sender:
             errors["ECONNREFUSED"] = errors.get("ECONNREFUSED", 0) + refusals
         return StatsdStats(lines, sent_packets, sent_bytes, dropped, errors)
 
+    def _pack(self) -> Callable[[], None] | None:
+        """Do what `relieve` is for; return what there is to call once the lock is free, if anything."""
+        flusher = self._flusher or self._start()
+        if self.room[0] == 0 and flusher.has_thread:
+            flusher.work()  # before there is room, for a signal's exception may come in between
+        packets = self._packets
+        if packets.waiting:
+            self._make_way()
+        else:
+            packets.take(self.entries)
+            self.room[0] = packets.room if flusher.has_thread else 0
+        is_clear = not packets.waiting or self._send(1)
+        if self._closed:
+            self._reject()
+        if not flusher.has_thread:
+            return flusher.work
+        return None if is_clear else flusher.hurry
+
     def _make_way(self) -> None:
         """Leave the lines where they are, behind packets that wait; but not without a bound."""
         packets = self._packets
@@ -187,26 +199,24 @@ class Sender:
         """Whether the lock was had after all.
 
         Mostly there is no need to wait: whoever has the lock takes this line along, or the next line does.
-        Only where lines come faster than they are taken away do their threads wait for that to be done. The
-        one that has the lock may be this very thread, interrupted by a signal.
+        Only where lines come faster than they are taken away do their threads wait for that to be done.
         """
-        if len(self.entries) <= self._max_entries or self._holder == threading.get_ident():
-            return False
-        return self._lock.acquire(timeout=_OVERLOAD_TIMEOUT)
+        return len(self.entries) > self._max_entries and bool(self._lock.acquire(timeout=_OVERLOAD_TIMEOUT))
 
     @contextmanager
     def _held(self, timeout: float) -> Iterator[bool]:
         """Hold the lock, if it is to be had in time, and not held by this thread already, below a signal."""
-        is_own = self._holder == threading.get_ident()
-        is_held = not is_own and self._lock.acquire(timeout=max(0.0, timeout))
-        if is_held:
-            self._holder = threading.get_ident()
+        lock = self._lock
+        if lock._is_owned():
+            yield False
+            return
         try:
-            yield is_held
+            yield lock.acquire(timeout=max(0.0, timeout))
         finally:
-            if is_held:
-                self._holder = 0
-                self._lock.release()
+            try:  # noqa: SIM105  as in `relieve`
+                lock.release()
+            except RuntimeError:
+                pass
 
     def _start(self) -> Flusher | Unaided:
         self._flusher = self._start_flusher()

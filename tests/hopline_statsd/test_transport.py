@@ -1,8 +1,11 @@
 import errno
 import os
+import signal
 import socket
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -422,8 +425,42 @@ def test_a_signal_handler_in_the_middle_of_sending_neither_waits_nor_sends(liste
 def test_flushing_gives_up_in_time_where_another_thread_has_the_lock(listener):
     client = client_of(listener)
     client.timing("t", 1)
+    flushed = []
+    thread = threading.Thread(target=lambda: flushed.append(client.flush(timeout=0.01)))
 
     with client._sender._lock:
-        assert not client.flush(timeout=0.01)
+        thread.start()
+        thread.join()
 
+    assert flushed == [False]
     client.close()
+
+
+@pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
+def test_what_a_signals_handler_raises_in_the_middle_of_sending_keeps_no_later_line_from_being_sent():
+    class TimeIsUp(BaseException):
+        pass
+
+    def strike(*_):
+        raise TimeIsUp
+
+    with StatsdListener("tcp://127.0.0.1:0") as listener:
+        client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, max_packet_size=512))
+        client.timing("first", 1)
+        client.flush()  # the thread is there: a signal that strikes while one begins leaves it broken
+        before = signal.signal(signal.SIGALRM, strike)
+        try:
+            for _ in range(2000):
+                with suppress(TimeIsUp):
+                    signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                    while True:
+                        client.timing("t", 1)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+        client.timing("last", 1)
+
+        assert client.flush()
+        wait_until(lambda: listener.lines[-1] == "last:1.000|ms", "the last line")
+        client.close()
