@@ -6,7 +6,7 @@ import gc
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import RLock
 from time import sleep
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -48,7 +48,9 @@ class Combiner:
 
     def begin_anew(self) -> None:
         """Have nothing waiting and nobody at work, as it is in a child process."""
-        self._at_work = Lock()
+        # Reentrant, so that it knows its owner, and who does not have it cannot let go of it. It is taken within the
+        # `try` that lets go of it: a signal's exception may come as soon as it is taken, also, on 3.14, in a `with`.
+        self._at_work: Any = RLock()
         self._waiting: deque[Any] = deque()
 
     def bring(self, work: object, *, at_once: bool = False) -> None:
@@ -60,20 +62,32 @@ class Combiner:
 
     def settle(self) -> None:
         """Have all that waits worked off before this returns, but for what another thread has just begun with."""
-        if self._at_work.locked():
+        at_work = self._at_work
+        try:
+            at_work.acquire(False)  # so that what a signal's handler brings finds its own thread at work
             self._work()
-        else:
-            with self._at_work:  # so that what a signal's handler brings finds its own thread at work
-                self._work()
+        finally:
+            try:  # noqa: SIM105  to call anything before would be to ask for a signal
+                at_work.release()
+            except RuntimeError:  # another thread is
+                pass
 
     def _work_off(self) -> None:
-        if _is_collecting():
-            return  # a finalizer's, maybe: its thread may have one of the SDK's locks, and cannot wait for it
-        # Asked again after the work: who came since the last look found somebody at work. `with`, for no signal's
-        # exception comes between its lock and its block.
-        while self._waiting and not self._at_work.locked():
-            with self._at_work:
+        at_work = self._at_work
+        # Not in a finalizer, maybe: its thread may have one of the SDK's locks, and cannot wait for it.
+        if at_work._is_owned() or _is_collecting():
+            return
+        # Asked again after the work: who came since the last look found somebody at work.
+        while self._waiting:
+            try:
+                if not at_work.acquire(False):
+                    break
                 self._work()
+            finally:
+                try:  # noqa: SIM105  as above
+                    at_work.release()
+                except RuntimeError:
+                    pass
         if len(self._waiting) > _MANY:
             sleep(_PAUSE)
 
@@ -102,19 +116,16 @@ _phases: OrderedDict[str, None] = OrderedDict(start=None, stop=None)
 gc.callbacks.append(_phases.move_to_end)  # type: ignore[arg-type]
 
 
-def _settle_all() -> None:
-    # Where somebody is at work it may be this very thread, interrupted by a signal.
-    if not _is_collecting():
-        for combiner in alive(_combiners.keyrefs()):
-            if not combiner._at_work.locked():
-                combiner.settle()
+def _work_all_off() -> None:
+    for combiner in alive(_combiners.keyrefs()):
+        combiner._work_off()
 
 
 def _is_collecting() -> bool:
     return [*_phases][-1] == "start"  # a list at first: nothing is collected while it is read
 
 
-def _at_work() -> list[Lock]:
+def _at_work() -> list[Any]:
     return [combiner._at_work for combiner in alive(_combiners.keyrefs())]
 
 
@@ -128,4 +139,4 @@ def _begin_anew() -> None:
 hold_over_forks(_at_work, _begin_anew)
 if hasattr(os, "register_at_fork"):
     # Before that: the parent may end at once, as it does where a process becomes a daemon.
-    os.register_at_fork(before=_settle_all)
+    os.register_at_fork(before=_work_all_off)

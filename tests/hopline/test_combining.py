@@ -113,16 +113,13 @@ def test_what_comes_after_the_last_look_is_worked_off_too():
         def __init__(self):
             self.late = [2]
 
-        def locked(self):
+        def _is_owned(self):
             return False
 
-        def acquire(self, timeout):
-            return False
+        def acquire(self, blocking=True, timeout=None):
+            return timeout is None
 
-        def __enter__(self):
-            pass
-
-        def __exit__(self, *error):
+        def release(self):
             if self.late:
                 combiner._waiting.append(self.late.pop())
 
