@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 import logging
 from contextlib import contextmanager
 
@@ -165,7 +166,7 @@ class TestExtrasOfAFunction:
             """Documented."""
 
         assert coroutine.__name__ == "coroutine"
-        assert asyncio.iscoroutinefunction(coroutine)
+        assert inspect.iscoroutinefunction(coroutine)
 
     def test_recursion_keeps_them_until_the_outermost_call_returns(self):
         @Context.logging(a=1)
