@@ -225,10 +225,10 @@ class Sender:
 
     def _start_flusher(self) -> Flusher | Unaided:
         if self._may_start_thread and not self._closed:
-            flusher = Flusher(self._tick, self._push, self._config.flush_interval)
             try:
+                flusher = Flusher(self._tick, self._push, self._config.flush_interval)
                 flusher.start()
-            except RuntimeError:  # the interpreter ends
+            except RuntimeError:  # the interpreter ends, or is one within a process that may have no such threads
                 pass
             else:
                 return flusher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
@@ -86,6 +87,9 @@ class HoplineConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         if _is_disabled():
             return
+        if not _may_export():
+            _logger.warning("nothing is exported from this sub-interpreter: it may not have the SDK's daemon threads")
+            return
         exporters = chosen_exporters()
         kwargs["resource_attributes"] = {**(kwargs.get("resource_attributes") or {}), **_ITSELF}
         late_threads = LateThreads() if LateThreads.may_be_needed() else None
@@ -128,6 +132,12 @@ def _propagators() -> list[TextMapPropagator]:
 
 def _is_disabled() -> bool:
     return environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+
+
+def _may_export() -> bool:
+    # Those of `concurrent.interpreters` may not; those of mod_wsgi may.
+    may_have_daemons: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)  # since 3.12
+    return may_have_daemons is None or may_have_daemons()
 
 
 def _is_ours(entry_point: EntryPoint) -> bool:

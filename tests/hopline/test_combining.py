@@ -226,6 +226,7 @@ def test_a_child_process_begins_anew(at_work):
     assert exit_code_of_a_child(bring_in_the_child) == 7
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_what_waits_is_worked_off_before_a_fork_and_by_the_parent_alone():
     done = []
     combiner = Combiner(done.extend)
@@ -237,6 +238,7 @@ def test_what_waits_is_worked_off_before_a_fork_and_by_the_parent_alone():
     assert done == [1]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_within_a_finalizer_waits_for_no_work():
     done, codes = [], []
     combiner = Combiner(done.extend)

@@ -361,3 +361,24 @@ def test_another_instrumentor_of_the_same_library_is_left_out_with_a_word(caplog
     assert record.levelname == "INFO"
     assert "hopline instruments requests itself" in record.getMessage()
     assert "URLLib3Instrumentor is left out" in record.getMessage()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="since Python 3.14")
+def test_a_sub_interpreter_says_that_it_exports_nothing_and_sends_request_ids_all_the_same(otlp, server):
+    finished = run_code(
+        f"""
+        from concurrent import interpreters
+        interpreter = interpreters.create()
+        interpreter.exec("import requests; requests.get({server.url!r})")
+        interpreter.close()
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url,
+        OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=",".join(other_instrumentors()),
+    )
+
+    (request_id,) = server.header("X-Request-Id")
+    assert request_id
+    assert otlp.spans == []
+    warning = warnings_in(finished)[0]  # the others are of requests, one of whose libraries cannot be loaded there
+    assert warning == "nothing is exported from this sub-interpreter: it may not have the SDK's daemon threads"
+    assert "Traceback" not in finished.stderr

@@ -1,6 +1,7 @@
 import multiprocessing.process
 import multiprocessing.util
 import numbers
+import sys
 import threading
 import time
 from decimal import Decimal
@@ -396,3 +397,20 @@ def test_clients_that_are_closed_leave_nothing_behind_in_a_child_that_runs_tasks
 
     assert len(worker_process_shutdown.receivers) == receivers
     assert len(multiprocessing.util._finalizer_registry) == finalizers
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="since Python 3.14")
+def test_a_sub_interpreter_that_may_have_no_such_thread_sends_its_lines(listener):
+    from concurrent import interpreters
+
+    interpreter = interpreters.create()
+    interpreter.exec(
+        "from hopline_statsd import StatsdClient, StatsdConfig\n"
+        f"client = StatsdClient(StatsdConfig(endpoint={listener.endpoint!r}))\n"
+        "client.timing('t', 1)\n"
+        "client.close()"
+    )
+    interpreter.close()
+
+    assert listener.wait_for(1)
+    assert listener.lines == ["t:1.000|ms"]

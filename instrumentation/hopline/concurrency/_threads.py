@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from threading import Thread
@@ -50,6 +51,7 @@ _SHARED = frozenset(
         "trio._core._thread_cache",
     )
 )
+_IS_GIVEN_CONTEXTS = sys.version_info >= (3, 14)
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
 
 
@@ -57,7 +59,7 @@ def patches() -> Patches:
     """The patches."""
     return Patches(
         Patch("threading", "Thread.start", _start),
-        Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", submit_in_copy),
+        Patch("concurrent.futures.thread", "ThreadPoolExecutor.submit", _submit),
         Patch("multiprocessing.pool", "ThreadPool.__init__", alone),  # its threads work for all who will submit
         *(Patch("multiprocessing.pool", f"ThreadPool.{method}", _submit_to_pool) for method in _POOL_METHODS),
         Patch("aiosqlite.core", "Connection._execute", call_in_copy),  # in the connection's thread
@@ -94,6 +96,9 @@ class _Run:
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
+    if _IS_GIVEN_CONTEXTS and getattr(thread, "_context", None) is not None:
+        wrapped(*args, **kwargs)  # in the one that the application has made it with
+        return
     context = None if guard(_works_for_all, thread) else carried(thread)
     if context is None:
         alone(wrapped, thread, args, kwargs)  # it may be a greenlet, which would be given the context that it starts in
@@ -127,6 +132,13 @@ def _take_away(thread: Thread) -> None:
     ours = getattr(vars(thread).get("run"), "__func__", None)
     if isinstance(ours, _Run):
         ours.give_back(thread)
+
+
+def _submit(wrapped: Callable[..., Any], executor: object, args: Any, kwargs: Any) -> Any:
+    # One of interpreters, since 3.14, is one of threads; what it is given is pickled, as a context cannot be.
+    of_interpreters = getattr(sys.modules.get("concurrent.futures.interpreter"), "InterpreterPoolExecutor", ())
+    submit = alone if isinstance(executor, of_interpreters) else submit_in_copy
+    return submit(wrapped, executor, args, kwargs)
 
 
 def _submit_to_pool(wrapped: Callable[..., Any], pool: object, args: Any, kwargs: Any) -> Any:

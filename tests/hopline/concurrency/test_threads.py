@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import sys
 import threading
 import weakref
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -112,6 +113,16 @@ class TestThread:
         variable.set("mine")
 
         assert in_thread(lambda: in_thread(seen)) == "mine"
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="since Python 3.14")
+    def test_one_that_is_made_with_a_context_has_that(self):
+        variable.set("mine")
+        given = Empty()
+        thread = Thread(target=lambda: variable.set(f"{seen()}, set"), context=given)
+        thread.start()
+        thread.join()
+
+        assert given[variable] == "default, set"
 
     def test_one_that_cannot_start_again_stays_as_it_is(self):
         variable.set("mine")
@@ -285,6 +296,15 @@ class TestExecutor:
 
         with pytest.raises(TypeError):
             executor.submit()
+
+    @pytest.mark.skipif(sys.version_info < (3, 14), reason="since Python 3.14")
+    def test_one_of_interpreters_is_given_nothing_that_cannot_be_pickled(self):
+        from concurrent.futures import InterpreterPoolExecutor
+
+        variable.set("mine")
+
+        with InterpreterPoolExecutor(1) as executor:
+            assert executor.submit(divmod, 7, 2).result() == (3, 1)
 
     def test_an_executor_of_the_application_s_own_is_left_alone(self):
         class Own(Executor):
