@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import Celery
@@ -66,8 +67,8 @@ class Worker:
         self._stack.enter_context(self.program)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)  # unlike `close`, it keeps what went wrong before
 
     def task(self, name: str):
         return self.app.tasks[f"site.{name}"]
