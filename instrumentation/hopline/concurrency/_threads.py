@@ -109,6 +109,8 @@ def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any)
     except BaseException:
         # It has not started, and may be asked to again.
         _take_away(thread)
+        if _IS_GIVEN_CONTEXTS:
+            vars(thread)["_context"] = None  # as it was: `start` has put one there
         raise
 
 
