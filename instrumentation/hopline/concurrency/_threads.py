@@ -8,6 +8,7 @@ from contextvars import Context
 from threading import Thread
 from types import MethodType
 from typing import Any
+from weakref import WeakSet
 
 from hopline._guard import guard
 from hopline._patch import Patch, Patches
@@ -51,8 +52,11 @@ _SHARED = frozenset(
         "trio._core._thread_cache",
     )
 )
-_IS_GIVEN_CONTEXTS = sys.version_info >= (3, 14)
 _POOL_METHODS = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
+_IS_GIVEN_CONTEXTS = sys.version_info >= (3, 14)
+
+# Threads whose `start` has failed, which since 3.14 leaves them a context that nobody has made them with.
+_not_started: WeakSet[Thread] = WeakSet()
 
 
 def patches() -> Patches:
@@ -96,8 +100,8 @@ class _Run:
 
 
 def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any) -> None:
-    if _IS_GIVEN_CONTEXTS and getattr(thread, "_context", None) is not None:
-        wrapped(*args, **kwargs)  # in the one that the application has made it with
+    if _IS_GIVEN_CONTEXTS and guard(_has_its_own_context, thread):
+        wrapped(*args, **kwargs)
         return
     context = None if guard(_works_for_all, thread) else carried(thread)
     if context is None:
@@ -109,9 +113,13 @@ def _start(wrapped: Callable[..., None], thread: Thread, args: Any, kwargs: Any)
     except BaseException:
         # It has not started, and may be asked to again.
         _take_away(thread)
-        if _IS_GIVEN_CONTEXTS:
-            vars(thread)["_context"] = None  # as it was: `start` has put one there
+        guard(_not_started.add, thread)
         raise
+
+
+def _has_its_own_context(thread: Thread) -> bool:
+    """Whether the application has made the thread with a context to run in."""
+    return getattr(thread, "_context", None) is not None and thread not in _not_started
 
 
 def _works_for_all(thread: Thread) -> bool:
