@@ -62,34 +62,32 @@ class Combiner:
 
     def settle(self) -> None:
         """Have all that waits worked off before this returns, but for what another thread has just begun with."""
+        self._work_alone(at_any_rate=True)
+
+    def _work_off(self) -> None:
+        # Not in a finalizer, maybe: its thread may have one of the SDK's locks, and cannot wait for it.
+        if self._at_work._is_owned() or _is_collecting():
+            return
+        # Asked again after the work: who came since the last look found somebody at work.
+        while self._waiting and self._work_alone(at_any_rate=False):
+            pass
+        if len(self._waiting) > _MANY:
+            sleep(_PAUSE)
+
+    def _work_alone(self, *, at_any_rate: bool) -> bool:
+        """Work off what waits unless another thread does, or beside it; returns whether it was done."""
         at_work = self._at_work
         try:
-            at_work.acquire(False)  # so that what a signal's handler brings finds its own thread at work
+            # Also at any rate, so that what a signal's handler brings finds its own thread at work.
+            if not at_work.acquire(False) and not at_any_rate:
+                return False
             self._work()
+            return True
         finally:
             try:  # noqa: SIM105  to call anything before would be to ask for a signal
                 at_work.release()
-            except RuntimeError:  # another thread is
+            except RuntimeError:  # another thread is at work
                 pass
-
-    def _work_off(self) -> None:
-        at_work = self._at_work
-        # Not in a finalizer, maybe: its thread may have one of the SDK's locks, and cannot wait for it.
-        if at_work._is_owned() or _is_collecting():
-            return
-        # Asked again after the work: who came since the last look found somebody at work.
-        while self._waiting:
-            try:
-                if not at_work.acquire(False):
-                    break
-                self._work()
-            finally:
-                try:  # noqa: SIM105  as above
-                    at_work.release()
-                except RuntimeError:
-                    pass
-        if len(self._waiting) > _MANY:
-            sleep(_PAUSE)
 
     def _work(self) -> None:
         waiting = self._waiting
