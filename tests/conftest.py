@@ -1,10 +1,12 @@
 """What all tests share: a test that needs a real server says which, and is skipped where there is none."""
 
 import os
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.servers import missing_program
+from tests.signals import striking
 
 REQUIRE_SERVERS = "HOPLINE_REQUIRE_SERVERS"
 
@@ -21,3 +23,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get(REQUIRE_SERVERS) == "1":
                 pytest.fail(f"{reason}, and {REQUIRE_SERVERS}=1 says it must be there", pytrace=False)
             pytest.skip(f"{reason}; .ci/servers installs it")
+
+
+@pytest.fixture
+def strike() -> Iterator[Callable[[], object]]:
+    """Has a signal's handler raise once, a moment after the call."""
+    with striking() as strike:
+        yield strike

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import threading
 from collections import deque
@@ -14,24 +13,9 @@ import pytest
 from hopline import _combining, _guard, _locks
 from hopline._combining import Combiner
 from tests.forks import exit_code_of_a_child
+from tests.signals import TimeIsUp
 
 PATIENCE = 30  # seconds, until a test that hangs fails
-
-
-class TimeIsUp(BaseException):
-    """What a signal's handler raises."""
-
-
-@pytest.fixture
-def strike():
-    """Has a signal's handler raise once, a moment after the call."""
-
-    def struck(number, frame):
-        raise TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, struck)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.0005)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

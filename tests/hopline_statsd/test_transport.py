@@ -1,6 +1,5 @@
 import errno
 import os
-import signal
 import socket
 import sys
 import threading
@@ -14,6 +13,7 @@ from hopline_statsd.endpoint import Endpoint
 from hopline_statsd.listener import StatsdListener
 from hopline_statsd.transport import Connection, transport_for
 from tests.servers import wait_until
+from tests.signals import TimeIsUp
 
 DEADLINE = 10.0
 
@@ -437,27 +437,16 @@ def test_flushing_gives_up_in_time_where_another_thread_has_the_lock(listener):
 
 
 @pytest.mark.skipif("coverage" in sys.modules, reason="it may strike within coverage, and leave its lock shut for good")
-def test_what_a_signals_handler_raises_in_the_middle_of_sending_keeps_no_later_line_from_being_sent():
-    class TimeIsUp(BaseException):
-        pass
-
-    def strike(*_):
-        raise TimeIsUp
-
+def test_what_a_signals_handler_raises_in_the_middle_of_sending_keeps_no_later_line_from_being_sent(strike):
     with StatsdListener("tcp://127.0.0.1:0") as listener:
         client = StatsdClient(StatsdConfig(endpoint=listener.endpoint, max_packet_size=512))
         client.timing("first", 1)
         client.flush()  # the thread is there: a signal that strikes while one begins leaves it broken
-        before = signal.signal(signal.SIGALRM, strike)
-        try:
-            for _ in range(2000):
-                with suppress(TimeIsUp):
-                    signal.setitimer(signal.ITIMER_REAL, 0.0002)
-                    while True:
-                        client.timing("t", 1)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+        for _ in range(2000):
+            with suppress(TimeIsUp):
+                strike()
+                while True:
+                    client.timing("t", 1)
 
         client.timing("last", 1)
 
